@@ -1,0 +1,52 @@
+//! The command line: one file a subcommand, raw arguments → checked configuration → one call into the library.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::Result;
+
+mod completions;
+
+/// Self-supervised video pretraining by hierarchically decoupled spatial-temporal contrast (HDC).
+#[derive(Debug, Parser)]
+#[command(name = "hdc", version, about, arg_required_else_help = true)]
+struct Cli {
+    /// More messages on standard error (-vv for all)
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    verbose: u8,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Completions(completions::Args),
+}
+
+impl Command {
+    fn run(self) -> Result<()> {
+        match self {
+            Self::Completions(args) => completions::run(args),
+        }
+    }
+}
+
+/// Runs the command line: results on standard output, everything else on standard error; the exit code is
+/// 0 or [`Error::exit_code`](crate::Error::exit_code).
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let level = ["warn", "info", "debug"][usize::from(cli.verbose.min(2))];
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::new(format!("hdc={level}")))
+        .with_writer(std::io::stderr)
+        .without_time()
+        .init();
+    match cli.command.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("error: {e}");
+            ExitCode::from(e.exit_code())
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! The `hdc` command: everything it does is in the library.
+
+fn main() -> std::process::ExitCode {
+    hdc::cli::main()
+}

@@ -1,0 +1,9 @@
+//! Plain data that every other module speaks: element types, shapes, layouts, and what is done to a clip.
+
+pub mod layout;
+mod real;
+mod shape;
+pub mod transform;
+
+pub use real::{Dtype, Real};
+pub use shape::Shape;
