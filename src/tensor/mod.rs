@@ -5,6 +5,7 @@ mod named;
 pub mod random;
 mod real;
 mod shape;
+pub mod simd;
 pub mod transform;
 
 pub use named::NamedTensor;

@@ -30,6 +30,7 @@ impl Dtype {
 /// A floating-point element that CPU operations compute with: `f32` or `f64`.
 pub trait Real:
     bytemuck::Pod
+    + super::simd::Vectorised
     + Send
     + Sync
     + Default
