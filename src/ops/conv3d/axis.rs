@@ -63,9 +63,10 @@ impl Axis {
         ((-first.offset).max(0) as usize, (end - self.extent as isize + 1).max(0) as usize)
     }
 
-    /// Makes the row of taps one tap over an input padded by `lead` and `trail`; how many taps it was.
-    pub fn merge(&mut self, lead: usize, trail: usize) -> usize {
+    /// Makes the row of taps one tap over an input with [`Self::padding`]; how many taps it was.
+    pub fn merge(&mut self) -> usize {
         debug_assert!(self.is_run(), "only neighbouring inputs make a run");
+        let (lead, trail) = self.padding();
         let count = self.taps.len();
         self.extent += lead + trail;
         self.taps.truncate(1);

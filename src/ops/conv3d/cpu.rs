@@ -7,48 +7,13 @@ use super::Problem;
 use super::axis::Axis;
 use super::gather::{self, Gather};
 use super::panel::Panels;
+use super::rows::Padding;
 use super::wgrad::Wgrad;
 use crate::ops::WriteMode;
 use crate::tensor::Real;
 
-/// Rows of taps are merged into one run up to this many channels; beyond it the copy costs more than the
-/// shorter loops do.
-const MERGE_CHANNELS: usize = 32;
-
 /// Pixels of a task: enough that its filter block, streamed once, is used often.
 const TASK_PIXELS: usize = 512;
-
-/// Whether a row of `s` taps over `c` channels is merged into one run.
-pub(super) fn merges(c: usize, s: usize) -> bool {
-    s > 1 && c <= MERGE_CHANNELS
-}
-
-/// Elements of an input whose rows are padded.
-pub(super) fn padded_len(n: usize, c: usize, [t, h, w]: [usize; 3], pad: Option<(usize, usize)>) -> usize {
-    pad.map_or(0, |(lead, trail)| n * t * h * (w + lead + trail) * c)
-}
-
-/// Copies `x` with zeros before and after each row, or hands it back where no padding is wanted.
-pub(super) fn pad_rows<'a, T: Real>(
-    x: &'a [T],
-    n: usize,
-    c: usize,
-    input: [usize; 3],
-    pad: Option<(usize, usize)>,
-    padded: &'a mut [T],
-) -> &'a [T] {
-    let Some((lead, trail)) = pad else { return x };
-    let row = input[2] * c;
-    let padded = &mut padded[..padded_len(n, c, input, pad)];
-    padded.par_chunks_mut(row + (lead + trail) * c).zip(x.par_chunks(row)).for_each(|(dst, src)| {
-        let (before, rest) = dst.split_at_mut(lead * c);
-        let (middle, after) = rest.split_at_mut(row);
-        before.fill(T::ZERO);
-        middle.copy_from_slice(src);
-        after.fill(T::ZERO);
-    });
-    padded
-}
 
 /// What the passes need to know, worked out once.
 #[derive(Debug)]
@@ -63,12 +28,9 @@ pub(super) struct Plan {
 #[derive(Debug)]
 struct Direction {
     classes: Vec<Gather>,
-    /// Zeros before and after each row of the input, if the classes read merged rows.
-    pad: Option<(usize, usize)>,
+    padding: Option<Padding>,
     n: usize,
-    c_in: usize,
     c_out: usize,
-    input: [usize; 3],
     output: [usize; 3],
     /// Extents of the packed filter: taps, and elements of each.
     taps: usize,
@@ -85,17 +47,21 @@ impl Direction {
         filter: [usize; 3],
         axes: Vec<[Axis; 3]>,
     ) -> Self {
-        let pad = (axes.len() == 1 && merges(c_in, filter[2])).then(|| axes[0][2].padding());
-        let classes: Vec<_> =
-            axes.into_iter().map(|axes| Gather::new(axes, filter, c_in, c_out, output, pad)).collect();
+        let padding = match &axes[..] {
+            [axes] => Padding::wanted(n, c_in, input, &axes[2]),
+            _ => None, // the classes of a strided dgrad would each want their own
+        };
+        let classes: Vec<_> = axes
+            .into_iter()
+            .map(|axes| Gather::new(axes, filter, c_in, c_out, output, padding.is_some()))
+            .collect();
         let run = classes[0].run();
         let taps = filter.iter().product::<usize>() * c_in / run;
-        Self { classes, pad, n, c_in, c_out, input, output, taps, run }
+        Self { classes, padding, n, c_out, output, taps, run }
     }
 
     fn workspace<T: Real>(&self) -> usize {
-        gather::workspace::<T>(&self.classes[0], self.taps)
-            + padded_len(self.n, self.c_in, self.input, self.pad)
+        gather::workspace::<T>(&self.classes[0], self.taps) + self.padding.map_or(0, |p| p.len())
     }
 
     /// `pack(row, first channel, out)` writes the filter elements of packed row `row` for the channels from
@@ -125,7 +91,10 @@ impl Direction {
                 },
             );
         });
-        let x = pad_rows(x, self.n, self.c_in, self.input, self.pad, padded);
+        let x = match &self.padding {
+            Some(padding) => padding.copy(x, padded),
+            None => x,
+        };
         let frames = self.n * self.output[0];
         let frame = self.output[1] * self.output[2] * self.c_out;
         let tasks = (frames * self.output[1] * self.output[2] / TASK_PIXELS)
@@ -196,7 +165,7 @@ impl Plan {
 
     pub fn dgrad<T: Real>(&self, dy: &[T], w: &[T], dx: &mut [T], mode: WriteMode, workspace: &mut [T]) {
         let (taps, c, k, s) = (self.problem.taps(), self.problem.c, self.problem.k, self.problem.filter[2]);
-        let merged = self.dgrad.pad.is_some();
+        let merged = self.dgrad.padding.is_some();
         self.dgrad.run(dy, dx, mode, workspace, |row, first, out| {
             let (mut tap, channel) = (row / k, row % k);
             if merged {

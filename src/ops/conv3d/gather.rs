@@ -51,20 +51,16 @@ struct Pixel {
 }
 
 impl Gather {
-    /// `pad`: treat the row of taps along W as one run of `S·C` elements over an input whose rows are padded by
-    /// these many zeros before and after.
+    /// `merge`: treat the row of taps along W as one run of `S·C` elements over an input padded along W.
     pub fn new(
         mut axes: [Axis; 3],
         filter: [usize; 3],
         c_in: usize,
         c_out: usize,
         output: [usize; 3],
-        pad: Option<(usize, usize)>,
+        merge: bool,
     ) -> Self {
-        let (run, s) = match pad {
-            Some((lead, trail)) => (axes[2].merge(lead, trail) * c_in, 1),
-            None => (c_in, filter[2]),
-        };
+        let (run, s) = if merge { (axes[2].merge() * c_in, 1) } else { (c_in, filter[2]) };
         let [_, h, w] = [0, 1, 2].map(|a: usize| axes[a].extent as isize);
         let mut taps = Vec::new();
         for &t in &axes[0].taps {

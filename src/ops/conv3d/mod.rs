@@ -14,6 +14,7 @@ mod cpu;
 mod gather;
 mod panel;
 pub mod reference;
+mod rows;
 mod wgrad;
 
 const OP: &str = "conv3d";

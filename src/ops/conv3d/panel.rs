@@ -5,10 +5,10 @@ use pulp::Simd;
 use crate::tensor::Real;
 use crate::tensor::simd::registers;
 
-/// Most registers of output channels that a tile holds; with 32 registers, 6 pixels × 4 registers are 24
-/// accumulators, which hide the latency of the multiply-adds and leave room for one row of the filter.
-const fn widest(register_count: usize) -> usize {
-    if register_count >= 32 { 4 } else { 2 }
+/// Most registers of a panel: with 32 registers, 6 rows × 4 registers are 24 accumulators, which hide the
+/// latency of the multiply-adds and leave room for one row of the other factor.
+fn widest<T: Real>() -> usize {
+    if registers::<T>().1 >= 32 { 4 } else { 2 }
 }
 
 /// How `channels` divide into panels of one to four registers.
@@ -32,11 +32,16 @@ pub(super) struct Panel {
 }
 
 impl Panels {
-    /// For this machine's registers.
+    /// As wide as this machine's registers allow.
     pub fn new<T: Real>(channels: usize) -> Self {
-        let (lanes, register_count) = registers::<T>();
+        Self::at_most::<T>(channels, 4)
+    }
+
+    /// At most `limit` registers wide.
+    pub fn at_most<T: Real>(channels: usize, limit: usize) -> Self {
+        let (lanes, _) = registers::<T>();
         let registers = channels.div_ceil(lanes);
-        Self { channels, lanes, count: registers.div_ceil(widest(register_count)), registers }
+        Self { channels, lanes, count: registers.div_ceil(widest::<T>().min(limit)), registers }
     }
 
     pub fn count(&self) -> usize {

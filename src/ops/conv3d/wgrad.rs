@@ -1,24 +1,39 @@
-//! The filter gradient: `dw[k, tap, c] = Σ_pixel dy[pixel, k] · x[input(pixel, tap), c]`.
+//! The filter gradient as a matrix product over pixels, `dw[k, d] = Σ_pixel dy[pixel, k] · columns[pixel, d]`,
+//! where `d = (tap, c)` runs as it does in memory and `columns` holds what each tap reads (im2col), made for
+//! one block of pixels × one panel of `d` at a time and never stored whole.
 //!
-//! A tile of 6 filters × 4 registers of input channels stays in registers while the pixels of a block pass by.
-//! A block lies within one clip and starts from zero; blocks are then added in order of clip and pixel. So the
-//! rounding error grows with the root of two short sums instead of one long one, and the result is the same to
-//! the bit whether clips come in one call or in several that accumulate.
+//! A tile of 6 filters × 4 registers of `d` stays in registers while a block's pixels pass by. A block lies
+//! within one clip and starts from zero; blocks are then added in order of clip and pixel. So the rounding
+//! error grows with the root of two short sums instead of one long one, and the result is the same to the bit
+//! whether clips come in one call or in several that accumulate. Pixels for which a panel sees only padding
+//! are skipped.
+
+use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::Problem;
 use super::axis::{Axis, Tap};
-use super::panel::{Panel, Panels, Tile, load_row};
+use super::panel::{Panel, Panels, Tile};
+use super::rows::Padding;
 use crate::ops::WriteMode;
 use crate::tensor::Real;
 
-/// Pixels of a block: its rows of `x` for one panel (128 × 256 bytes) fit the L1 cache.
-const BLOCK: usize = 128;
+/// Pixels of a block: its columns (96 × 256 bytes) leave room in a 32 KiB L1 cache for the passing `dy`.
+const BLOCK: usize = 96;
 
-/// Taps that a task walks for each block of pixels, so that `dy` is read once for all of them.
-const TAPS_PER_TASK: usize = 3;
+/// Elements of the widest panel: four registers of 16.
+const PANEL: usize = 64;
+
+/// Most filters of a task, so that a block's `dy` (36 KiB) stays near.
+const FILTERS: usize = 96;
+
+/// Most panels of a task, which share one packed block of `dy`.
+const PANELS: usize = 4;
+
+/// Time of packing a block of `dy`, in that of multiplying it with one panel (measured, Zen 4).
+const PACKING: f64 = 0.16;
 
 /// What the pass needs to know, worked out once.
 #[derive(Debug)]
@@ -31,61 +46,61 @@ pub(super) struct Wgrad {
     taps: Vec<[Tap; 3]>,
     /// Elements of `x` and `dw` that a tap covers: `C`, or `S·C` where the row of taps is one run.
     run: usize,
-    /// Zeros before and after each row of `x`, if rows of taps are merged.
-    pad: Option<(usize, usize)>,
-    input: [usize; 3],
+    padding: Option<Padding>,
 }
 
-/// How the work divides into tasks with accumulators of their own.
+/// How the work divides into tasks with accumulators of their own: `(task, panel, filter, stride)`.
 #[derive(Clone, Copy)]
 struct Partition {
     panels: Panels,
-    /// Filters of a task.
+    panels_per_task: usize,
     filters: usize,
     filter_parts: usize,
-    taps: usize,
-    tap_groups: usize,
 }
 
 impl Partition {
     fn new<T: Real>(w: &Wgrad) -> Self {
-        let panels = Panels::new::<T>(w.run);
+        // 8 × 3 registers waste nothing on 8, 16 or 32 filters; 6 × 4 read neighbouring columns in whole taps.
+        let limit = if w.k <= 32 { 3 } else { 4 };
+        let panels = Panels::at_most::<T>(w.taps.len() * w.run, limit);
         let tile = tile_filters(panels.get(0).registers);
-        let filters = w.k.div_ceil(2 * tile) * tile;
-        let taps = TAPS_PER_TASK.min(w.taps.len());
-        Self {
-            panels,
-            filters,
-            filter_parts: w.k.div_ceil(filters),
-            taps,
-            tap_groups: w.taps.len().div_ceil(taps),
-        }
+        let filters = w.k.div_ceil(w.k.div_ceil(FILTERS)).next_multiple_of(tile);
+        let filter_parts = w.k.div_ceil(filters);
+        let threads = rayon::current_num_threads();
+        let efficiency = |per_task: usize| {
+            let tasks = panels.count().div_ceil(per_task) * filter_parts;
+            let balance = tasks as f64 / tasks.next_multiple_of(threads) as f64;
+            balance / (1.0 + PACKING / per_task as f64)
+        };
+        let panels_per_task = (1..=PANELS)
+            .max_by(|&a, &b| efficiency(a).total_cmp(&efficiency(b)))
+            .expect("the range is not empty");
+        Self { panels, panels_per_task, filters, filter_parts }
     }
 
-    /// Accumulators of one task.
     fn task_len(&self) -> usize {
-        self.taps * self.filters * self.panels.stride()
+        self.panels_per_task * self.filters * self.panels.stride()
     }
 
     fn tasks(&self) -> usize {
-        self.panels.count() * self.filter_parts * self.tap_groups
+        self.panels.count().div_ceil(self.panels_per_task) * self.filter_parts
     }
 
-    /// Panel, first filter and first tap of a task.
-    fn task(&self, i: usize) -> (usize, usize, usize) {
-        let (i, group) = (i / self.tap_groups, i % self.tap_groups);
-        (i / self.filter_parts, i % self.filter_parts * self.filters, group * self.taps)
+    /// Panels and first filter of a task.
+    fn task(&self, i: usize) -> (Range<usize>, usize) {
+        let first = i / self.filter_parts * self.panels_per_task;
+        (first..(first + self.panels_per_task).min(self.panels.count()), i % self.filter_parts * self.filters)
     }
 
-    /// Where the accumulators of (panel, filter, tap) start.
-    fn at(&self, panel: usize, filter: usize, tap: usize) -> usize {
-        let part = panel * self.filter_parts + filter / self.filters;
-        let task = part * self.tap_groups + tap / self.taps;
-        ((task * self.taps + tap % self.taps) * self.filters + filter % self.filters) * self.panels.stride()
+    /// Where the accumulators of (panel, filter) start.
+    fn at(&self, panel: usize, filter: usize) -> usize {
+        let task = panel / self.panels_per_task * self.filter_parts + filter / self.filters;
+        ((task * self.panels_per_task + panel % self.panels_per_task) * self.filters + filter % self.filters)
+            * self.panels.stride()
     }
 }
 
-/// Filters of a register tile beside `registers` of input channels.
+/// Filters of a register tile beside `registers` of columns.
 const fn tile_filters(registers: usize) -> usize {
     if registers == 4 { 6 } else { 8 }
 }
@@ -94,160 +109,77 @@ impl Wgrad {
     pub fn new(p: &Problem) -> Self {
         let mut axes =
             [0, 1, 2].map(|a| Axis::fprop(p.input[a], p.filter[a], p.stride[a], p.pad[a], p.output[a]));
-        let merge = super::cpu::merges(p.c, p.filter[2]);
-        let pad = merge.then(|| axes[2].padding());
-        let run = if let Some((lead, trail)) = pad { axes[2].merge(lead, trail) * p.c } else { p.c };
+        let padding = Padding::wanted(p.n, p.c, p.input, &axes[2]);
+        let run = padding.map_or(1, |_| axes[2].merge()) * p.c;
         let mut taps = Vec::new();
         for &t in &axes[0].taps {
             for &h in &axes[1].taps {
                 taps.extend(axes[2].taps.iter().map(|&w| [t, h, w]));
             }
         }
-        Self { n: p.n, c: p.c, k: p.k, output: p.output, axes, taps, run, pad, input: p.input }
+        Self { n: p.n, c: p.c, k: p.k, output: p.output, axes, taps, run, padding }
     }
 
     pub fn workspace<T: Real>(&self) -> usize {
         let partition = Partition::new::<T>(self);
-        partition.tasks() * partition.task_len()
-            + super::cpu::padded_len(self.n, self.c, self.input, self.pad)
+        partition.tasks() * partition.task_len() + self.padding.map_or(0, |p| p.len())
     }
 
     pub fn run<T: Real>(&self, x: &[T], dy: &[T], dw: &mut [T], mode: WriteMode, workspace: &mut [T]) {
         let partition = Partition::new::<T>(self);
         let (sums, padded) = workspace.split_at_mut(partition.tasks() * partition.task_len());
-        let x = super::cpu::pad_rows(x, self.n, self.c, self.input, self.pad, padded);
-        let filter_len = self.taps.len() * self.run;
+        let x = match &self.padding {
+            Some(padding) => padding.copy(x, padded),
+            None => x,
+        };
+        let depth = self.taps.len() * self.run;
+        let stride = partition.panels.stride();
         let previous = (mode == WriteMode::Accumulate).then_some(&*dw);
         sums.par_chunks_mut(partition.task_len()).enumerate().for_each(|(i, sums)| {
-            let (panel, filter, tap) = partition.task(i);
-            let panel = partition.panels.get(panel);
+            let (panels, filter) = partition.task(i);
             let filters = filter..(filter + partition.filters).min(self.k);
-            let taps = tap..(tap + partition.taps).min(self.taps.len());
-            let stride = partition.panels.stride();
             sums.fill(T::ZERO);
             if let Some(previous) = previous {
-                for (t, tap) in taps.clone().enumerate() {
-                    for (f, filter) in filters.clone().enumerate() {
-                        let from = &previous[filter * filter_len + tap * self.run + panel.first..];
-                        sums[(t * partition.filters + f) * stride..][..panel.channels]
-                            .copy_from_slice(&from[..panel.channels]);
+                for (p, sums) in panels.clone().zip(sums.chunks_exact_mut(partition.filters * stride)) {
+                    let panel = partition.panels.get(p);
+                    for (filter, sums) in filters.clone().zip(sums.chunks_exact_mut(stride)) {
+                        sums[..panel.channels]
+                            .copy_from_slice(&previous[filter * depth + panel.first..][..panel.channels]);
                     }
                 }
             }
-            let task =
-                Task { wgrad: self, x, dy, sums, panel, stride, rows: partition.filters, filters, taps };
-            pulp::Arch::new().dispatch(task);
+            pulp::Arch::new().dispatch(Task { wgrad: self, partition, x, dy, sums, filters, panels });
         });
         let sums = &*sums;
-        dw.par_chunks_mut(filter_len).enumerate().for_each(|(filter, dw)| {
-            for (tap, dw) in dw.chunks_exact_mut(self.run).enumerate() {
-                for p in 0..partition.panels.count() {
-                    let panel = partition.panels.get(p);
-                    dw[panel.first..][..panel.channels]
-                        .copy_from_slice(&sums[partition.at(p, filter, tap)..][..panel.channels]);
-                }
+        dw.par_chunks_mut(depth).enumerate().for_each(|(filter, dw)| {
+            for p in 0..partition.panels.count() {
+                let panel = partition.panels.get(p);
+                dw[panel.first..][..panel.channels]
+                    .copy_from_slice(&sums[partition.at(p, filter)..][..panel.channels]);
             }
         });
     }
-}
 
-/// A few taps × some filters × one panel of input channels, over all pixels.
-struct Task<'a, T> {
-    wgrad: &'a Wgrad,
-    x: &'a [T],
-    dy: &'a [T],
-    /// `(taps, rows, stride)`.
-    sums: &'a mut [T],
-    panel: Panel,
-    stride: usize,
-    rows: usize,
-    filters: std::ops::Range<usize>,
-    taps: std::ops::Range<usize>,
-}
-
-impl<T: Real> WithSimd for Task<'_, T> {
-    type Output = ();
-
+    /// Visits the valid (pixel of the block, input pixel) pairs of a tap among `pixels` of clip `n`.
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        match (self.panel.registers, self.filters.len()) {
-            (4, 6..) => self.walk::<S, 6, 4>(simd),
-            (4, _) => self.walk::<S, 1, 4>(simd),
-            (3, 8..) => self.walk::<S, 8, 3>(simd),
-            (3, _) => self.walk::<S, 1, 3>(simd),
-            (2, 8..) => self.walk::<S, 8, 2>(simd),
-            (2, _) => self.walk::<S, 1, 2>(simd),
-            (_, 8..) => self.walk::<S, 8, 1>(simd),
-            _ => self.walk::<S, 1, 1>(simd),
-        }
-    }
-}
-
-impl<T: Real> Task<'_, T> {
-    #[inline(always)]
-    fn walk<S: Simd, const R: usize, const V: usize>(self, simd: S) {
-        let w = self.wgrad;
-        let [z, p, q] = w.output;
-        let pixels = z * p * q;
-        let mut pairs = [(0, 0); BLOCK];
-        for n in 0..w.n {
-            for first in (0..pixels).step_by(BLOCK) {
-                for (t, tap) in self.taps.clone().enumerate() {
-                    let count = w.pairs(n, first..(first + BLOCK).min(pixels), w.taps[tap], &mut pairs);
-                    let pairs = &pairs[..count];
-                    let mut done = 0;
-                    while done < self.filters.len() {
-                        // The last tile overlaps the one before rather than leave its registers half empty.
-                        let row = done.min(self.filters.len() - R);
-                        let dy = &self.dy[self.filters.start + row..];
-                        let acc = multiply::<S, T, R, V>(
-                            simd,
-                            pairs,
-                            dy,
-                            w.k,
-                            &self.x[self.panel.first..],
-                            w.c,
-                            self.panel.channels,
-                        );
-                        for i in done - row..R {
-                            let at = (t * self.rows + row + i) * self.stride;
-                            let sums =
-                                &mut T::vectors_mut::<S>(&mut self.sums[at..at + V * T::lanes::<S>()])[..V];
-                            for j in 0..V {
-                                sums[j] = T::add_vectors(simd, sums[j], acc[i][j]);
-                            }
-                        }
-                        done = row + R;
-                    }
-                }
-            }
-        }
-    }
-}
-
-impl Wgrad {
-    /// The (output pixel, input pixel) pairs of a tap among `pixels` of clip `n`, padding left out; how many.
-    #[inline(always)]
-    fn pairs(
+    fn for_each_input(
         &self,
         n: usize,
-        pixels: std::ops::Range<usize>,
+        pixels: Range<usize>,
         tap: [Tap; 3],
-        pairs: &mut [(usize, usize); BLOCK],
-    ) -> usize {
-        let [z, p, q] = self.output;
+        mut visit: impl FnMut(usize, usize),
+    ) {
+        let [_, p, q] = self.output;
         let [axis_t, axis_h, axis_w] = &self.axes;
         let (mut row, mut column) = (pixels.start / q, pixels.start % q);
-        let (mut pixel, mut count) = (pixels.start, 0);
+        let mut pixel = pixels.start;
         while pixel < pixels.end {
             let columns = (q - column).min(pixels.end - pixel);
             if let (Some(t), Some(h)) = (axis_t.input(row / p, tap[0]), axis_h.input(row % p, tap[1])) {
                 let input = ((n * axis_t.extent + t) * axis_h.extent + h) * axis_w.extent;
-                let output = n * z * p * q + pixel;
                 for j in 0..columns {
                     if let Some(w) = axis_w.input(column + j, tap[2]) {
-                        pairs[count] = (output + j, input + w);
-                        count += 1;
+                        visit(pixel - pixels.start + j, input + w);
                     }
                 }
             }
@@ -255,31 +187,191 @@ impl Wgrad {
             row += 1;
             column = 0;
         }
-        count
     }
 }
 
-/// `Σ_pairs dy[output, i] · x[input, ..]` for `R` filters and `V` registers of channels.
-#[inline(always)]
-fn multiply<S: Simd, T: Real, const R: usize, const V: usize>(
-    simd: S,
-    pairs: &[(usize, usize)],
-    dy: &[T],
-    k: usize,
-    x: &[T],
-    c: usize,
-    channels: usize,
-) -> Tile<S, T, R, V> {
-    let mut acc: Tile<S, T, R, V> = [[T::splat(simd, T::ZERO); V]; R];
-    for &(output, input) in pairs {
-        let dy = &dy[output * k..][..R];
-        let row = load_row::<S, T, V>(simd, &x[input * c..][..channels]);
-        for i in 0..R {
-            let v = T::splat(simd, dy[i]);
-            for j in 0..V {
-                acc[i][j] = T::fma(simd, v, row[j], acc[i][j]);
+/// Some panels × some filters, over all pixels.
+struct Task<'a, T> {
+    wgrad: &'a Wgrad,
+    partition: Partition,
+    x: &'a [T],
+    dy: &'a [T],
+    /// `(panel, filter, stride)`.
+    sums: &'a mut [T],
+    filters: Range<usize>,
+    panels: Range<usize>,
+}
+
+impl<T: Real> WithSimd for Task<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        match tile_filters(self.partition.panels.get(0).registers) {
+            6 if self.filters.len() >= 6 => self.walk::<S, 6>(simd),
+            8 if self.filters.len() >= 8 => self.walk::<S, 8>(simd),
+            _ => self.walk::<S, 1>(simd),
+        }
+    }
+}
+
+impl<T: Real> Task<'_, T> {
+    /// All blocks, in tiles of `R` filters.
+    #[inline(always)]
+    fn walk<S: Simd, const R: usize>(self, simd: S) {
+        let w = self.wgrad;
+        let stride = self.partition.panels.stride();
+        let pixels = w.output.iter().product::<usize>();
+        let mut dy = [T::ZERO; BLOCK * FILTERS];
+        let mut columns = Columns { data: [T::ZERO; BLOCK * PANEL], pixels: [0; BLOCK], count: 0 };
+        for n in 0..w.n {
+            for first in (0..pixels).step_by(BLOCK) {
+                let block = first..(first + BLOCK).min(pixels);
+                let rows = &self.dy[(n * pixels + first) * w.k..][..block.len() * w.k];
+                pack_dy::<T, R>(rows, w.k, &self.filters, &mut dy);
+                let sums = self.sums.chunks_exact_mut(self.partition.filters * stride);
+                for (p, sums) in self.panels.clone().zip(sums) {
+                    let panel = self.partition.panels.get(p);
+                    columns.gather(simd, w, self.x, n, block.clone(), panel);
+                    let product = Product {
+                        filters: self.filters.len(),
+                        dy: &dy,
+                        rows: block.len(),
+                        columns: &columns,
+                        stride,
+                    };
+                    match panel.registers {
+                        4 => product.add::<S, R, 4>(simd, sums),
+                        3 => product.add::<S, R, 3>(simd, sums),
+                        2 => product.add::<S, R, 2>(simd, sums),
+                        _ => product.add::<S, R, 1>(simd, sums),
+                    }
+                }
             }
         }
     }
-    acc
+}
+
+/// First filter of each tile of `tile` filters: the last one overlaps its neighbour rather than leave its
+/// registers half empty.
+fn tile_starts(filters: usize, tile: usize) -> impl Iterator<Item = usize> {
+    (0..filters.div_ceil(tile)).map(move |i| (i * tile).min(filters - tile))
+}
+
+/// Packs a block of `dy` as `(tile, pixel, filter of the tile)`.
+#[inline(always)]
+fn pack_dy<T: Real, const R: usize>(dy: &[T], k: usize, filters: &Range<usize>, packed: &mut [T]) {
+    let rows = dy.len() / k;
+    for (start, packed) in tile_starts(filters.len(), R).zip(packed.chunks_exact_mut(rows * R)) {
+        for (dy, packed) in dy.chunks_exact(k).zip(packed.as_chunks_mut::<R>().0) {
+            packed.copy_from_slice(&dy[filters.start + start..][..R]);
+        }
+    }
+}
+
+/// What the taps of one panel read for one block of pixels: `(pixel, panel width)`, padding as zeros.
+struct Columns<T> {
+    data: [T; BLOCK * PANEL],
+    /// The pixels of the block that see more than padding.
+    pixels: [usize; BLOCK],
+    count: usize,
+}
+
+impl<T: Real> Columns<T> {
+    #[inline(always)]
+    fn gather<S: Simd>(&mut self, simd: S, w: &Wgrad, x: &[T], n: usize, block: Range<usize>, panel: Panel) {
+        let width = panel.registers * T::lanes::<S>();
+        let (first, last) = (panel.first, panel.first + panel.channels);
+        if panel.channels == PANEL.min(4 * T::lanes::<S>()) && first / w.run == (last - 1) / w.run {
+            let tap = w.taps[first / w.run];
+            self.count = 0;
+            let rows = T::vectors_mut::<S>(&mut self.data);
+            w.for_each_input(n, block, tap, |pixel, input| {
+                let from = T::vectors::<S>(&x[input * w.c + first % w.run..][..panel.channels]);
+                rows[self.count * 4..][..4].copy_from_slice(&from[..4]);
+                self.pixels[self.count] = pixel;
+                self.count += 1;
+            });
+            return;
+        }
+        if first / w.run == (last - 1) / w.run {
+            let tap = w.taps[first / w.run];
+            self.count = 0;
+            w.for_each_input(n, block, tap, |pixel, input| {
+                let from = &x[input * w.c + first % w.run..][..panel.channels];
+                copy_row(simd, from, &mut self.data[self.count * width..][..width]);
+                self.pixels[self.count] = pixel;
+                self.count += 1;
+            });
+            return;
+        }
+        // Several taps side by side: every pixel takes part, since hardly one sees nothing but padding.
+        self.data[..block.len() * width].fill(T::ZERO);
+        self.count = block.len();
+        for (i, pixel) in self.pixels[..block.len()].iter_mut().enumerate() {
+            *pixel = i;
+        }
+        let mut d = first;
+        while d < last {
+            let len = (w.run - d % w.run).min(last - d);
+            w.for_each_input(n, block.clone(), w.taps[d / w.run], |pixel, input| {
+                let from = &x[input * w.c + d % w.run..][..len];
+                copy_row(simd, from, &mut self.data[pixel * width + d - first..][..len]);
+            });
+            d += len;
+        }
+    }
+}
+
+/// Copies a short row by registers, without a call.
+#[inline(always)]
+fn copy_row<S: Simd, T: Real>(simd: S, from: &[T], to: &mut [T]) {
+    let lanes = T::lanes::<S>();
+    for (from, to) in from.chunks(lanes).zip(to.chunks_mut(lanes)) {
+        T::store(simd, to, T::load(simd, from));
+    }
+}
+
+/// The product of one block's `dy` and columns.
+struct Product<'a, T> {
+    filters: usize,
+    dy: &'a [T],
+    rows: usize,
+    columns: &'a Columns<T>,
+    stride: usize,
+}
+
+impl<T: Real> Product<'_, T> {
+    /// `sums[filter, ..] += Σ_pixel dy[pixel, filter] · columns[pixel, ..]` in tiles of `R` filters × `V`
+    /// registers.
+    #[inline(always)]
+    fn add<S: Simd, const R: usize, const V: usize>(&self, simd: S, sums: &mut [T]) {
+        let width = V * T::lanes::<S>();
+        let columns = T::vectors::<S>(&self.columns.data[..self.columns.count * width]);
+        let pixels = &self.columns.pixels[..self.columns.count];
+        let mut done = 0;
+        for (start, dy) in tile_starts(self.filters, R).zip(self.dy.chunks_exact(self.rows * R)) {
+            let mut acc: Tile<S, T, R, V> = [[T::splat(simd, T::ZERO); V]; R];
+            let dy = dy.as_chunks::<R>().0;
+            for (row, &pixel) in columns.as_chunks::<V>().0.iter().zip(pixels) {
+                let dy = &dy[pixel];
+                for i in 0..R {
+                    let v = T::splat(simd, dy[i]);
+                    for j in 0..V {
+                        acc[i][j] = T::fma(simd, v, row[j], acc[i][j]);
+                    }
+                }
+            }
+            for i in 0..R {
+                if start + i >= done {
+                    let sums = &mut sums[(start + i) * self.stride..][..width];
+                    let sums = &mut T::vectors_mut::<S>(sums)[..V];
+                    for j in 0..V {
+                        sums[j] = T::add_vectors(simd, sums[j], acc[i][j]);
+                    }
+                }
+            }
+            done = start + R;
+        }
+    }
 }
