@@ -1,0 +1,181 @@
+//! The memory plan: which buffer lives when, and where in one arena. Pure arithmetic over a graph, so the peak
+//! is known exactly before anything is allocated.
+
+use std::ops::Range;
+
+use super::{Graph, NodeId};
+use crate::ops::Pass;
+use crate::tensor::Real;
+
+/// Buffers start at multiples of this many bytes: a cache line, and a register of AVX-512.
+pub(super) const ALIGNMENT: usize = 64;
+
+/// What a buffer holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// The node's output.
+    Value,
+    /// What its backward pass needs besides values.
+    Saved,
+    /// The gradient with respect to its output.
+    Gradient,
+    /// Scratch of its forward pass.
+    ForwardWorkspace,
+    /// Scratch of its backward pass.
+    BackwardWorkspace,
+}
+
+/// A buffer of the plan.
+#[derive(Clone, Debug)]
+pub struct Buffer {
+    /// Whose it is.
+    pub node: NodeId,
+    /// What it holds.
+    pub purpose: Purpose,
+    /// Its place in the arena, in bytes.
+    pub bytes: Range<usize>,
+    /// First and last step of its life, inclusive.
+    pub life: (usize, usize),
+}
+
+/// One node's pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The node.
+    pub node: NodeId,
+    /// In which direction.
+    pub pass: Pass,
+}
+
+/// Lifetimes and places of all buffers of a graph.
+#[derive(Clone, Debug)]
+pub struct MemoryPlan {
+    steps: Vec<Step>,
+    buffers: Vec<Buffer>,
+    /// For each node and purpose the buffer's index, if it has one.
+    index: Vec<[Option<usize>; 5]>,
+    peak: usize,
+}
+
+impl MemoryPlan {
+    /// Plans forward alone, or forward followed by backward.
+    pub fn new<T: Real>(graph: &Graph<T>, training: bool) -> Self {
+        let count = graph.nodes().len();
+        let mut steps: Vec<_> = (1..count).map(|i| Step { node: NodeId(i), pass: Pass::Forward }).collect();
+        if training {
+            steps.extend((1..count).rev().map(|i| Step { node: NodeId(i), pass: Pass::Backward }));
+        }
+        let end_of_forward = count.saturating_sub(2);
+        let forward = |i: usize| i.saturating_sub(1);
+        let backward = |i: usize| 2 * (count - 1) - i;
+
+        let mut buffers = Vec::new();
+        let mut push = |node: usize, purpose, len: usize, life| {
+            if len > 0 {
+                buffers.push(Buffer { node: NodeId(node), purpose, bytes: 0..len, life });
+            }
+        };
+        for (i, node) in graph.nodes().iter().enumerate() {
+            let mut last = forward(i);
+            let mut first_gradient = None;
+            for (j, consumer) in
+                graph.nodes().iter().enumerate().filter(|(_, n)| n.inputs.contains(&NodeId(i)))
+            {
+                last = last.max(forward(j));
+                if training && consumer.needs_gradient {
+                    first_gradient = first_gradient.max(Some(j));
+                    if consumer.op.as_ref().is_some_and(|op| op.backward_reads().inputs) {
+                        last = last.max(backward(j));
+                    }
+                }
+            }
+            let is_output = graph.outputs().contains(&NodeId(i));
+            if is_output {
+                last = last.max(end_of_forward);
+            }
+            let value = node.shape.numel() * size_of::<T>();
+            let Some(op) = &node.op else {
+                push(i, Purpose::Value, value, (0, last));
+                continue;
+            };
+            let trains = training && node.needs_gradient;
+            if trains && op.backward_reads().output {
+                last = last.max(backward(i));
+            }
+            push(i, Purpose::Value, value, (forward(i), last));
+            let saved_until = if trains { backward(i) } else { forward(i) };
+            push(i, Purpose::Saved, op.saved_bytes(), (forward(i), saved_until));
+            push(i, Purpose::ForwardWorkspace, op.workspace_bytes(Pass::Forward), (forward(i), forward(i)));
+            if trains {
+                // Gradients of outputs are filled in before the reverse pass starts.
+                let first =
+                    if is_output { end_of_forward + 1 } else { first_gradient.map_or(backward(i), backward) };
+                push(i, Purpose::Gradient, value, (first, backward(i)));
+                let workspace = op.workspace_bytes(Pass::Backward);
+                push(i, Purpose::BackwardWorkspace, workspace, (backward(i), backward(i)));
+            }
+        }
+        let peak = place(&mut buffers);
+        let mut index = vec![[None; 5]; count];
+        for (b, buffer) in buffers.iter().enumerate() {
+            index[buffer.node.0][buffer.purpose as usize] = Some(b);
+        }
+        Self { steps, buffers, index, peak }
+    }
+
+    /// Bytes of the arena.
+    pub fn peak(&self) -> usize {
+        self.peak
+    }
+
+    /// What happens in which order.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// All buffers.
+    pub fn buffers(&self) -> &[Buffer] {
+        &self.buffers
+    }
+
+    /// The place of a buffer; empty if the node has none of that purpose.
+    pub fn range(&self, node: NodeId, purpose: Purpose) -> Range<usize> {
+        self.index[node.0][purpose as usize].map_or(0..0, |b| self.buffers[b].bytes.clone())
+    }
+
+    /// Bytes alive during each step.
+    pub fn live_bytes(&self, step: usize) -> usize {
+        let alive = |b: &&Buffer| b.life.0 <= step && step <= b.life.1;
+        self.buffers.iter().filter(alive).map(|b| b.bytes.len()).sum()
+    }
+}
+
+/// Gives every buffer its place, largest first, at the lowest address where no buffer that lives at the same
+/// time stands; returns the end of the last one.
+fn place(buffers: &mut [Buffer]) -> usize {
+    let mut order: Vec<usize> = (0..buffers.len()).collect();
+    order.sort_by_key(|&b| (std::cmp::Reverse(buffers[b].bytes.len()), b));
+    let mut placed: Vec<usize> = Vec::new();
+    let mut peak = 0;
+    for b in order {
+        let (len, life) = (buffers[b].bytes.len(), buffers[b].life);
+        let mut taken: Vec<_> = placed
+            .iter()
+            .map(|&p| &buffers[p])
+            .filter(|p| p.life.0 <= life.1 && life.0 <= p.life.1)
+            .map(|p| p.bytes.clone())
+            .collect();
+        taken.sort_by_key(|r| r.start);
+        let mut start = 0;
+        for r in taken {
+            if start + len <= r.start {
+                break;
+            }
+            start = start.max(r.end.next_multiple_of(ALIGNMENT));
+        }
+        buffers[b].bytes = start..start + len;
+        peak = peak.max(start + len);
+        placed.push(b);
+    }
+    peak.next_multiple_of(ALIGNMENT)
+}
