@@ -32,6 +32,15 @@ impl Param {
         }
     }
 
+    /// Values in the engine's order put into that of files.
+    pub fn to_file_order<T: Copy>(&self, values: &[T]) -> Vec<T> {
+        let mut first = values.to_vec();
+        if let Some((channels, positions)) = self.filter() {
+            channels_first(values, channels, positions, &mut first);
+        }
+        first
+    }
+
     /// Extents in files: `OIDHW` for a filter, otherwise the engine's.
     pub fn file_shape(&self) -> Vec<usize> {
         match *self.shape.dims() {
@@ -99,14 +108,7 @@ impl ParamLayout {
             .iter()
             .map(|p| {
                 let values: Vec<f32> = flat[p.range.clone()].iter().map(|v| v.to_f64() as f32).collect();
-                let data = match p.filter() {
-                    Some((channels, positions)) => {
-                        let mut first = vec![0.0; values.len()];
-                        channels_first(&values, channels, positions, &mut first);
-                        first
-                    }
-                    None => values,
-                };
+                let data = p.to_file_order(&values);
                 NamedTensor { name: p.name.clone(), shape: p.file_shape(), data }
             })
             .collect()

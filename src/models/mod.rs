@@ -1,10 +1,109 @@
 //! The backbones and heads: descriptions, no arithmetic.
 
+mod builder;
+mod c3d;
 mod config;
+mod heads;
+mod init;
+mod r21d10;
+mod r3d18;
 
+use crate::graph::{Graph, ParamLayout};
+use crate::tensor::Real;
+use crate::{Error, Result};
+
+use builder::Builder;
 pub use config::{Backbone, Init, ModelConfig};
+pub use heads::{Role, head_index, head_params};
+pub use init::initialise;
 
 /// The scales that the objective taps: blocks 3, 4 and 5.
 pub const BLOCKS: [usize; 3] = [3, 4, 5];
 /// Length of a projection.
 pub const PROJECTION: usize = 128;
+/// Channels of the first layer at width 1.
+const BASE_CHANNELS: f64 = 64.0;
+
+/// The backbone on `n` clips of `extents` frames × height × width. Its outputs are the S-Avg poolings
+/// `(n, T_k, C_k)` of blocks 3, 4 and 5 and, if asked for, their feature maps `(n, T, H, W, C)`.
+///
+/// # Errors
+/// A width that leaves no channel, or extents too small for the backbone.
+pub fn encoder<T: Real>(
+    config: &ModelConfig,
+    n: usize,
+    extents: [usize; 3],
+    feature_maps: bool,
+) -> Result<Graph<T>> {
+    let width = (BASE_CHANNELS * config.width).round();
+    if !(1.0..=65536.0).contains(&width) {
+        return Err(Error::usage(
+            format!("model.width {} gives the first layer {width} channels", config.width),
+            "give a width between 1/64 and 1024; 1 is the paper's",
+        ));
+    }
+    let (mut b, x) = Builder::new(n, extents, config.norm_eps);
+    let blocks = match config.backbone {
+        Backbone::C3d => c3d::build(&mut b, x, width as usize),
+        Backbone::R3d18 => r3d18::build(&mut b, x, width as usize),
+        Backbone::R21d10 => r21d10::build(&mut b, x, width as usize),
+    }?;
+    b.finish(blocks, feature_maps)
+}
+
+/// Channels of blocks 3, 4 and 5 of an encoder.
+pub fn block_channels<T: Real>(encoder: &Graph<T>) -> [usize; 3] {
+    [0, 1, 2].map(|k| encoder.node(encoder.outputs()[k]).shape.dims()[2])
+}
+
+/// Time slots of blocks 3, 4 and 5 of an encoder.
+pub fn block_slots<T: Real>(encoder: &Graph<T>) -> [usize; 3] {
+    [0, 1, 2].map(|k| encoder.node(encoder.outputs()[k]).shape.dims()[1])
+}
+
+/// Places of all parameters: the backbone's, then the heads'.
+pub fn param_layout<T: Real>(encoder: &Graph<T>) -> ParamLayout {
+    let mut layout = ParamLayout::default();
+    layout.extend("backbone.", encoder.params());
+    layout.extend("heads.", &head_params(block_channels(encoder)));
+    layout
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// SPEC: parameters and multiply-adds of the three backbones at 16×112×112.
+    #[test]
+    fn sizes_are_those_of_the_specification() {
+        for (backbone, conv, norm, gmac, slots) in [
+            (Backbone::C3d, 27_653_184, 5_504, 38.50, [8, 4, 2]),
+            (Backbone::R3d18, 33_194_304, 9_600, 8.31, [4, 2, 1]),
+            (Backbone::R21d10, 14_350_953, 14_350, 21.36, [8, 4, 2]),
+        ] {
+            let config = ModelConfig { backbone, ..Default::default() };
+            let graph = encoder::<f32>(&config, 1, [16, 112, 112], false).unwrap();
+            let count = |kernel: bool| {
+                let of_kind = |p: &&(String, crate::ops::ParamSpec)| {
+                    (p.1.kind == crate::ops::ParamKind::Kernel) == kernel
+                };
+                graph.params().iter().filter(of_kind).map(|p| p.1.shape.numel()).sum::<usize>()
+            };
+            assert_eq!((count(true), count(false)), (conv, norm), "{backbone:?}");
+            let macs: u64 = graph
+                .nodes()
+                .iter()
+                .filter_map(|n| n.op.as_ref().filter(|op| op.kind() == "conv3d"))
+                .map(|op| op.cost(crate::ops::Pass::Forward).flops / 2)
+                .sum();
+            assert!((macs as f64 / 1e9 - gmac).abs() < 0.01, "{backbone:?}: {macs} multiply-adds");
+            assert_eq!(block_slots(&graph), slots, "{backbone:?}");
+        }
+    }
+
+    #[test]
+    fn extents_too_small_are_refused_with_a_remedy() {
+        let e = encoder::<f32>(&ModelConfig::default(), 1, [2, 8, 8], false).unwrap_err().to_string();
+        assert!(e.contains("help"), "{e}");
+    }
+}
