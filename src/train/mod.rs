@@ -5,8 +5,19 @@ pub mod config;
 pub mod objective;
 
 mod durable;
+mod journal;
+mod metrics;
+mod plots;
+mod progress;
+mod run;
+mod run_folder;
+mod signals;
 mod step;
+mod tensorboard;
 
 pub use checkpoint::{Checkpoint, DataIdentity};
 pub use config::{Config, Preset, Sources};
+pub use metrics::Record;
+pub use run::{Batches, Rehearsal, Run, Step, Summary};
+pub use run_folder::{Resume, RunFolder, Start};
 pub use step::{StepReport, TrainState, TrainStep};

@@ -85,7 +85,7 @@ impl Checkpoint {
     /// # Errors
     /// [`Error::Io`], as on a full disk; earlier checkpoints are untouched.
     pub fn save(&self, folder: &Path) -> Result<PathBuf> {
-        let path = folder.join(format!("step-{}.safetensors", self.state.step));
+        let path = folder.join(file_name(self.state.step));
         let metadata = BTreeMap::from([
             ("format", FORMAT.to_owned()),
             ("version", self.version.clone()),
@@ -263,6 +263,11 @@ impl Checkpoint {
             finite: all().all(|t| t.data.iter().all(|v| v.is_finite())),
         })
     }
+}
+
+/// The name of the checkpoint of a step.
+pub fn file_name(step: u64) -> String {
+    format!("step-{step}.safetensors")
 }
 
 /// The checkpoint files in `folder` with their steps, oldest first; none if there is no such folder.

@@ -139,10 +139,10 @@ impl Config {
         })
     }
 
-    /// Steps of the whole run over `videos` videos; batches run on across the ends of epochs.
+    /// Steps of the whole run over `videos` videos; an epoch leaves out what does not fill a batch.
     pub fn total_steps(&self, videos: usize) -> u64 {
         match self.train.steps {
-            0 => self.train.epochs.saturating_mul(videos as u64).div_ceil(self.train.batch.max(1) as u64),
+            0 => self.train.epochs.saturating_mul((videos / self.train.batch.max(1)) as u64),
             steps => steps,
         }
     }
@@ -209,7 +209,7 @@ mod tests {
     fn length_follows_steps_or_epochs() {
         let mut c = Config::default();
         (c.train.batch, c.train.epochs) = (8, 3);
-        assert_eq!(c.total_steps(20), 8); // 60 videos
+        assert_eq!(c.total_steps(20), 6);
         c.train.steps = 5;
         assert_eq!(c.total_steps(20), 5);
         assert_eq!(c.clips_a_step(), 24);
