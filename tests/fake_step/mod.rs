@@ -100,7 +100,7 @@ impl Batches for FakeBatches {
 }
 
 pub fn config(sets: &[&str]) -> Config {
-    let base = ["train.batch=4", "train.steps=30", "checkpoint.every=7", "checkpoint.keep=2", "log.every=10"];
+    let base = ["train.batch=4", "train.steps=30", "checkpoint.every=7", "checkpoint.keep=2", "log.every=1000"];
     base.iter().chain(sets).fold(Sources::default(), |s, set| s.set(set)).resolve().unwrap()
 }
 
