@@ -6,7 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use fake_step::*;
-use hdc::train::{Checkpoint, Config, DataIdentity, Record, Resume, Run, RunFolder, TrainState};
+use hdc::data::Batch;
+use hdc::train::{Batches, Checkpoint, Config, DataIdentity, Record, Resume, Run, RunFolder, TrainState};
 use hdc::{Error, Result};
 
 fn state(run: &Path) -> TrainState {
@@ -194,8 +195,9 @@ fn the_guard_keeps_the_last_good_checkpoint_and_names_the_samples() {
     });
     let error = result.unwrap_err();
     assert_eq!(error.exit_code(), 4);
-    let mut at = FakeBatches { next: 17, seed: 0, fail_at: None };
-    let videos = hdc::train::Batches::next(&mut at).unwrap().0.videos.join(", ");
+    let mut batch = Batch::default();
+    FakeBatches { next: 17, seed: 0, fail_at: None }.next_into(&mut batch).unwrap();
+    let videos = batch.videos.join(", ");
     let text = error.to_string();
     for part in ["step 18", "the loss is NaN", &videos, "help: lower optim.lr"] {
         assert!(text.contains(part), "{part} in {text}");

@@ -12,7 +12,7 @@ use super::metrics::Record;
 use super::run_folder::{RunFolder, Start};
 use super::signals::Stop;
 use super::step::{StepReport, TrainState, TrainStep};
-use crate::data::Batch;
+use crate::data::{Batch, Loader};
 use crate::{Error, Result};
 
 /// What the loop asks of a training step.
@@ -53,11 +53,17 @@ impl Step for TrainStep {
 
 /// What the loop asks of a loader: the batches from the start's step on, in order, without end.
 pub trait Batches: Send {
-    /// The next batch, and how long it had to be waited for.
+    /// Puts the next batch into `batch`, whose buffers are used again; returns how long it had to be waited for.
     ///
     /// # Errors
     /// Data that cannot be read.
-    fn next(&mut self) -> Result<(Batch, Duration)>;
+    fn next_into(&mut self, batch: &mut Batch) -> Result<Duration>;
+}
+
+impl Batches for Loader {
+    fn next_into(&mut self, batch: &mut Batch) -> Result<Duration> {
+        Self::next_into(self, batch)
+    }
 }
 
 /// How a run ended.
@@ -139,8 +145,9 @@ impl<S: Step, B: Batches> Run<'_, S, B> {
         let mut saved = self.start.saved();
         let mut done = first;
         let mut last = None;
+        let mut batch = Batch::default();
         while done < total {
-            let mut record = match stop.check().and_then(|()| self.advance(done)) {
+            let mut record = match stop.check().and_then(|()| self.advance(done, &mut batch)) {
                 Ok(record) => record,
                 Err(e) => return Err(self.give_up(e, done, saved, &journal)),
             };
@@ -187,7 +194,8 @@ impl<S: Step, B: Batches> Run<'_, S, B> {
     /// As [`train`](Self::train).
     pub fn rehearse(mut self) -> Result<Rehearsal> {
         self.restore()?;
-        let (batch, wait) = self.batches.next()?;
+        let mut batch = Batch::default();
+        let wait = self.batches.next_into(&mut batch)?;
         let begin = Instant::now();
         checked(self.step.run(&batch), self.start.step() + 1, &batch)?;
         let step_s = begin.elapsed().as_secs_f64();
@@ -219,10 +227,10 @@ impl<S: Step, B: Batches> Run<'_, S, B> {
     }
 
     /// One step and its record.
-    fn advance(&mut self, done: u64) -> Result<Record> {
-        let (batch, wait) = self.batches.next()?;
+    fn advance(&mut self, done: u64, batch: &mut Batch) -> Result<Record> {
+        let wait = self.batches.next_into(batch)?;
         let begin = Instant::now();
-        let report = checked(self.step.run(&batch), done + 1, &batch)?;
+        let report = checked(self.step.run(batch), done + 1, batch)?;
         let mut record = Record::new(done + 1, batch.epoch, &report);
         record.step_s = begin.elapsed().as_secs_f64();
         record.data_wait_s = wait.as_secs_f64();

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! config.toml  metrics.jsonl  log.txt  events.out.tfevents.*  loss.svg
-//! checkpoints/step-N.safetensors   previous-N/ (what an earlier start left behind)   .lock
+//! checkpoints/step-N.safetensors   previous-N/ (what an earlier start left behind)   .run.lock
 //! ```
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -15,7 +15,7 @@ use super::config::Config;
 use super::durable;
 use crate::{Error, Result};
 
-const LOCK: &str = ".lock";
+const LOCK: &str = ".run.lock"; // not `.lock`, which a data set may have
 const LOG: &str = "log.txt";
 const ASIDE: &str = "previous-";
 

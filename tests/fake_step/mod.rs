@@ -83,7 +83,7 @@ pub struct FakeBatches {
 }
 
 impl Batches for FakeBatches {
-    fn next(&mut self) -> Result<(Batch, Duration)> {
+    fn next_into(&mut self, batch: &mut Batch) -> Result<Duration> {
         if self.fail_at == Some(self.next) {
             return Err(Error::data(
                 "shard-3.tar",
@@ -93,14 +93,15 @@ impl Batches for FakeBatches {
         }
         let mut stream = Stream::new("fake.order", self.seed).fork(self.next);
         let videos = (0..4).map(|_| KEYS[stream.next_below(9) as usize].to_owned()).collect();
-        let batch = Batch { step: self.next, epoch: self.next / 2, videos, ..Batch::default() };
+        *batch = Batch { step: self.next, epoch: self.next / 2, videos, ..Batch::default() };
         self.next += 1;
-        Ok((batch, Duration::from_micros(10)))
+        Ok(Duration::from_micros(10))
     }
 }
 
 pub fn config(sets: &[&str]) -> Config {
-    let base = ["train.batch=4", "train.steps=30", "checkpoint.every=7", "checkpoint.keep=2", "log.every=1000"];
+    let base =
+        ["train.batch=4", "train.steps=30", "checkpoint.every=7", "checkpoint.keep=2", "log.every=1000"];
     base.iter().chain(sets).fold(Sources::default(), |s, set| s.set(set)).resolve().unwrap()
 }
 

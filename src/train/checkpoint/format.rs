@@ -23,10 +23,10 @@ pub(super) struct Contents {
 }
 
 /// Writes `tensors` in their order, and `metadata`.
-pub(super) fn write<'a>(
+pub(super) fn write(
     out: &mut dyn Write,
     metadata: &BTreeMap<&str, String>,
-    tensors: &[(String, &'a NamedTensor)],
+    tensors: &[(String, &NamedTensor)],
 ) -> io::Result<()> {
     let mut notes: Map<_, _> = metadata.iter().map(|(k, v)| ((*k).to_owned(), json!(v))).collect();
     notes.insert("crc32c".into(), json!("0".repeat(DIGITS)));

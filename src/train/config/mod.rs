@@ -68,7 +68,7 @@ pub struct TrainConfig {
     pub epochs: u64,
     /// Determines the initial weights, the order of the videos and every augmentation.
     pub seed: u64,
-    /// Clips encoded at a time, which changes memory and time only; 0: automatic.
+    /// Clips encoded at a time, which changes memory and time only; 0: all at once.
     pub chunk: usize,
 }
 
@@ -203,6 +203,20 @@ mod tests {
         }
         let paper = Sources::default().preset(Preset::PaperC3d).resolve().unwrap();
         assert_eq!(paper, Config::default());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_configuration_loads_back_equal(
+            tau in 1e-6..1e3, lr in 1e-9..1e3, weights in proptest::array::uniform3(1e-3..1e6),
+            batch in 2..65_536_usize, steps in 1..1_000_000_000_u64, seed in 0..=i64::MAX as u64, lists in ".*",
+        ) {
+            let mut c = Config::default();
+            (c.loss.tau, c.optim.lr, c.loss.alpha, c.loss.temporal) = (tau, lr, weights, false);
+            (c.train.batch, c.train.steps, c.train.epochs, c.train.seed) = (batch, steps, 0, seed);
+            c.data.lists = vec![lists];
+            proptest::prop_assert_eq!(&Config::parse(&c.to_toml().unwrap(), "test").unwrap(), &c);
+        }
     }
 
     #[test]

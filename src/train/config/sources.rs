@@ -84,7 +84,9 @@ impl Sources {
                 |(_, layer): &&(String, Table)| key.split_once('.').is_some_and(|(s, k)| has(layer, s, k));
             layers.iter().rev().find(named).map_or("the default", |(origin, _)| origin)
         };
-        faults.extend(check::faults(&config).into_iter().map(|f| f.line(origin_of(f.key))));
+        faults.extend(
+            check::faults(&config).into_iter().map(|f| format!("{} ({})", f.line, origin_of(&f.key))),
+        );
         if faults.is_empty() {
             return Ok(config);
         }
@@ -128,7 +130,7 @@ fn overlay(config: &mut Config, layer: &Table, origin: &str, faults: &mut Vec<St
             }
             (Some(_), _) => {
                 faults.push(format!(
-                    "`{section}` = {values}: is a section; set one of its keys, {} ({origin})",
+                    "{section} = {values}: is a section; set one of its keys, {} ({origin})",
                     keys_of(section)
                 ));
             }
@@ -167,7 +169,7 @@ fn try_value(
             Ok(())
         }
         Err(reason) => {
-            let line = format!("`{path}` = {value}: {reason}; now {before}");
+            let line = format!("{path} = {value}: {reason}; it is {before} without this");
             if let Some(slot) = table.get_mut(section).and_then(|t| t.get_mut(key)) {
                 *slot = before;
             }
@@ -178,7 +180,12 @@ fn try_value(
 
 impl Config {
     fn deserialize_table(table: &Table) -> Result<Self, String> {
-        table.clone().try_into().map_err(|e: toml::de::Error| e.message().trim().replace('\n', " "))
+        table.clone().try_into().map_err(|e: toml::de::Error| {
+            // serde names types as Rust does.
+            let whole = "expected a whole number from 0";
+            let text = e.message().trim().replace('\n', " ").replace("expected f64", "expected a number");
+            text.replace("expected usize", whole).replace("expected u64", whole)
+        })
     }
 }
 
@@ -207,8 +214,8 @@ fn unknown(path: &str) -> String {
         _ => "sections are data, clip, augment, model, loss, optim, train, checkpoint and log".into(),
     };
     match nearest {
-        Some((score, key)) if score > 0.55 => format!("`{path}` is no key; did you mean `{key}`? ({there})"),
-        _ => format!("`{path}` is no key; {there}"),
+        Some((score, key)) if score > 0.55 => format!("{path} is no key; did you mean {key}? ({there})"),
+        _ => format!("{path} is no key; {there}"),
     }
 }
 
@@ -266,19 +273,21 @@ mod tests {
         );
         let expect: [&[&str]; 8] = [
             &["--set temperature", "no `=`"],
-            &["`loss.tua`", "`loss.tau`", "my.toml"],
-            &["`train.batch` = 1.5", "my.toml"],
-            &["`optimm.lr`", "`optim.lr`"],
-            &["`clip.crop` = \"big\"", "112"],
-            &["`model.backbone` = \"c4d\"", "r21d10", "--set"],
-            &["`model` = \"c3d\"", "is a section", "model.backbone"],
-            &["`train.seed` = -3"],
+            &["loss.tua is", "loss.tau?", "my.toml"],
+            &["train.batch = 1.5", "whole number", "my.toml"],
+            &["optimm.lr is", "optim.lr?"],
+            &["clip.crop = \"big\"", "112"],
+            &["model.backbone = \"c4d\"", "r21d10", "--set"],
+            &["model = \"c3d\"", "is a section", "model.backbone"],
+            &["train.seed = -3"],
         ];
         for words in expect {
             assert!(found.iter().any(|f| words.iter().all(|w| f.contains(w))), "{words:?} in {found:#?}");
         }
         assert!(
-            found.iter().any(|f| f.contains("`loss.tau` = -1.0 (my.toml)") && f.contains("above 0")),
+            found
+                .iter()
+                .any(|f| f.starts_with("loss.tau = -1.0: must be above 0") && f.ends_with("(my.toml)")),
             "{found:#?}"
         );
         assert_eq!(found.len(), 9, "{found:#?}");
@@ -286,10 +295,10 @@ mod tests {
 
     #[test]
     fn an_unknown_key_names_the_nearest() {
-        assert!(unknown("loss.taus").contains("`loss.tau`"));
-        assert!(unknown("tau").contains("`loss.tau`"));
-        assert!(unknown("optim.tau").contains("`loss.tau`"));
-        assert!(unknown("train.batchsize").contains("`train.batch`"));
+        assert!(unknown("loss.taus").contains("did you mean loss.tau?"));
+        assert!(unknown("tau").contains("did you mean loss.tau?"));
+        assert!(unknown("optim.tau").contains("did you mean loss.tau?"));
+        assert!(unknown("train.batchsize").contains("did you mean train.batch?"));
         assert!(unknown("loss.zzz").contains("loss.alpha, loss.beta"));
         assert!(unknown("qqq.zzz").contains("sections are"));
     }
