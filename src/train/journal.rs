@@ -80,17 +80,22 @@ impl<'a> Journal<'a> {
         Ok(())
     }
 
-    /// Puts the records on disk, and draws the curves.
+    /// Waits until the records are on disk.
     ///
     /// # Errors
     /// [`crate::Error::Io`].
-    pub fn flush(&self) -> Result<()> {
-        self.metrics.sync()?;
-        if let Some((curves, chance)) = &self.curves {
-            let svg = curves.svg(*chance);
-            durable::write(&self.folder.path().join("loss.svg"), |out| out.write_all(svg.as_bytes()))?;
-        }
-        Ok(())
+    pub fn sync(&self) -> Result<()> {
+        self.metrics.sync()
+    }
+
+    /// Draws the curves.
+    ///
+    /// # Errors
+    /// [`crate::Error::Io`].
+    pub fn draw(&self) -> Result<()> {
+        let Some((curves, chance)) = &self.curves else { return Ok(()) };
+        let svg = curves.svg(*chance);
+        durable::write(&self.folder.path().join("loss.svg"), |out| out.write_all(svg.as_bytes()))
     }
 
     /// A line for the log and for whoever watches.

@@ -36,12 +36,13 @@ impl Moving {
         let terms: String = record.terms().map(|(name, term)| format!(" {name} {term:.2}")).collect();
         let left = Duration::from_secs_f64((step_s * total.saturating_sub(record.step) as f64).min(1e9));
         let left = Duration::from_secs(left.as_secs_f64().round() as u64);
+        // The terms come last: a narrow terminal cuts there.
         format!(
-            "loss {:.3}{terms} · {:.1} clips/s · waiting for data {:.0}% · {} left",
+            "loss {:.3} · {:.1} clips/s · {} left · data wait {:.0}% ·{terms}",
             record.loss,
             self.clips / step_s,
-            100.0 * self.wait_s / step_s,
             humantime::format_duration(left),
+            100.0 * self.wait_s / step_s,
         )
     }
 }
@@ -120,7 +121,7 @@ mod tests {
             moving.add(&record);
         }
         let line = moving.line(&record, 70);
-        assert_eq!(line, "loss 1.235 s3 0.50 · 36.0 clips/s · waiting for data 25% · 2m left");
+        assert_eq!(line, "loss 1.235 · 36.0 clips/s · 2m left · data wait 25% · s3 0.50");
         moving.add(&Record { step_s: 11.5, ..record });
         assert!((moving.step_s.unwrap() - 3.0).abs() < 1e-9, "one slow step counts a tenth");
     }

@@ -247,12 +247,14 @@ impl<S: Step, B: Batches> Run<'_, S, B> {
         }
     }
 
-    /// Saves, and only then removes what is no longer kept.
+    /// Saves, and only then removes what is no longer kept. The records go first: a checkpoint never runs ahead
+    /// of them.
     fn save(&mut self, journal: &Journal) -> Result<()> {
-        journal.flush()?;
+        journal.sync()?;
         let checkpoint = self.checkpoint();
         checkpoint.save(&self.folder.checkpoints())?;
-        checkpoint::prune(&self.folder.checkpoints(), checkpoint.state.step, self.config.checkpoint.keep)
+        checkpoint::prune(&self.folder.checkpoints(), checkpoint.state.step, self.config.checkpoint.keep)?;
+        journal.draw()
     }
 }
 
