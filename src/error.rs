@@ -121,7 +121,7 @@ impl Error {
         let hint = match source.kind() {
             NotFound => "check the path; nothing is there",
             PermissionDenied => "check who owns it and its permissions",
-            StorageFull | QuotaExceeded => "free some space, then run the same command again",
+            StorageFull | QuotaExceeded | FileTooLarge => "free some space, then run the same command again",
             AlreadyExists => "choose another name, or remove what is there",
             _ => "see the system's message above",
         };

@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 use crate::Result;
 
 mod completions;
+mod pretrain;
 
 /// Self-supervised video pretraining by hierarchically decoupled spatial-temporal contrast (HDC).
 #[derive(Debug, Parser)]
@@ -21,12 +22,14 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Pretrain(pretrain::Args),
     Completions(completions::Args),
 }
 
 impl Command {
     fn run(self) -> Result<()> {
         match self {
+            Self::Pretrain(args) => pretrain::run(args),
             Self::Completions(args) => completions::run(args),
         }
     }

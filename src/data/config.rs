@@ -22,6 +22,29 @@ impl Default for ClipConfig {
     }
 }
 
+impl ClipConfig {
+    /// Every fault: key, value, remedy.
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        for (key, value) in [
+            ("frames", self.frames),
+            ("stride", self.stride),
+            ("crop", self.crop),
+            ("short_side", self.short_side),
+        ] {
+            if !(1..=65_535).contains(&value) {
+                faults.push(format!("clip.{key} = {value}: give a number from 1 to 65535"));
+            }
+        }
+        faults
+    }
+
+    /// Frames of a video that a clip covers, from its first to the one after its last stride.
+    pub fn span(&self) -> usize {
+        self.frames * self.stride
+    }
+}
+
 /// The spatial augmentation: one switch and its range per transform, each drawn once per variant.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -75,5 +98,50 @@ impl Default for AugmentConfig {
             replicate: true,
             replicate_p: 0.5,
         }
+    }
+}
+
+impl AugmentConfig {
+    /// Every fault: key, value, remedy.
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let mut range = |key: &str, value: f64, top: f64| {
+            if !(0.0..=top).contains(&value) {
+                faults.push(format!("augment.{key} = {value}: give a number from 0 to {top}"));
+            }
+        };
+        range("flip_p", self.flip_p, 1.0);
+        range("colour_p", self.colour_p, 1.0);
+        range("replicate_p", self.replicate_p, 1.0);
+        range("brightness", self.brightness, 1.0);
+        range("contrast", self.contrast, 1.0);
+        range("saturation", self.saturation, 1.0);
+        range("hue", self.hue, 0.5);
+        let falling = self.scales.windows(2).all(|w| w[0] > w[1]);
+        if self.scales.is_empty() || !falling || !self.scales.iter().all(|s| (0.01..=1.0).contains(s)) {
+            let scales = &self.scales;
+            faults.push(format!(
+                "augment.scales = {scales:?}: give numbers from 1 down to 0.01, largest first"
+            ));
+        }
+        faults
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_have_no_fault_and_every_fault_is_reported() {
+        assert!(ClipConfig::default().faults().is_empty());
+        assert!(AugmentConfig::default().faults().is_empty());
+        let clip = ClipConfig { frames: 0, crop: 1 << 20, ..ClipConfig::default() };
+        assert_eq!(clip.faults().len(), 2);
+        let augment =
+            AugmentConfig { flip_p: f64::NAN, hue: 0.6, scales: vec![0.5, 0.75], ..AugmentConfig::default() };
+        let faults = augment.faults();
+        assert_eq!(faults.len(), 3, "{faults:?}");
+        assert!(faults.iter().any(|f| f.contains("augment.hue = 0.6")));
     }
 }

@@ -1,0 +1,463 @@
+//! Lists of the public data sets: UCF101 `trainlist`/`testlist`, HMDB51 `<class>_test_split<k>.txt`,
+//! Kinetics CSV.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::shard::Dataset;
+use crate::{Error, Result};
+
+/// Extensions of files that are taken for videos, and that are no part of a key.
+pub const VIDEO_EXTENSIONS: [&str; 23] = [
+    "3gp", "asf", "avi", "flv", "gif", "m2ts", "m4v", "mjpeg", "mkv", "mov", "mp4", "mpeg", "mpg", "mts",
+    "mxf", "nut", "ogg", "ogv", "ts", "vob", "webm", "wmv", "y4m",
+];
+
+/// Which part of a list that holds several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Training videos: HMDB51 `1`, Kinetics `train`.
+    Train,
+    /// Test videos: HMDB51 `2`, Kinetics `test` and `val…`.
+    Test,
+    /// Both; not HMDB51's `0`, unused.
+    All,
+}
+
+/// A video named by a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListEntry {
+    /// Its key: `Backflip/v_Backflip_g01_c01`.
+    pub key: String,
+    /// Its class, if the list tells.
+    pub label: Option<String>,
+}
+
+/// A list, read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Split {
+    /// The file, or the pattern of files.
+    pub path: PathBuf,
+    /// Its videos, in its order.
+    pub entries: Vec<ListEntry>,
+}
+
+/// A video of a data set with its class.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Labelled {
+    /// Its number in the data set.
+    pub video: usize,
+    /// Its class.
+    pub label: String,
+}
+
+impl Split {
+    /// Reads a list; its kind is told from its name: `*.csv` is Kinetics', `<class>_test_split<k>.txt` HMDB51's,
+    /// anything else UCF101's. HMDB51 has a file a class: a `*` in the name stands for all of a folder
+    /// (`splits/*_test_split1.txt`).
+    ///
+    /// # Errors
+    /// An unreadable file; a line that cannot be understood, by file and line; a video named twice; a list
+    /// without any video of this part.
+    pub fn read(path: &Path, part: Part) -> Result<Self> {
+        let mut entries = Vec::new();
+        let mut seen = HashMap::new();
+        for file in expand(path)? {
+            let bytes = fs::read(&file).map_err(|e| Error::io("read", &file, e))?;
+            let text = String::from_utf8(bytes)
+                .map_err(|_| Error::data(&file, "is not UTF-8 text", "convert it, for example by iconv"))?;
+            for (line, entry) in parse(&file, &text, part)? {
+                if let Some(first) = seen.insert(entry.key.clone(), line) {
+                    let what = format!("line {line}: {} is named on line {first} already", entry.key);
+                    return Err(Error::data(&file, what, "remove one of the two lines"));
+                }
+                entries.push(entry);
+            }
+        }
+        if entries.is_empty() {
+            return Err(Error::data(
+                path,
+                format!("names no video ({part:?})"),
+                "check that this is the list",
+            ));
+        }
+        Ok(Self { path: path.to_path_buf(), entries })
+    }
+
+    /// The data set's videos of this list, with their labels: those of the list if `label` is `label` and the
+    /// list has them, else those that the data set stores under this name.
+    ///
+    /// # Errors
+    /// Videos that the data set lacks, or that have no such label: all at once.
+    pub fn resolve(&self, dataset: &Dataset, label: &str) -> Result<Vec<Labelled>> {
+        let (mut found, mut missing, mut unlabelled) = (Vec::new(), Vec::new(), Vec::new());
+        for entry in &self.entries {
+            let Some(video) = aliases(&entry.key).iter().find_map(|k| dataset.find(k)) else {
+                missing.push(entry.key.as_str());
+                continue;
+            };
+            let listed = entry.label.as_ref().filter(|_| label == "label");
+            match listed.or_else(|| dataset.video(video).labels.get(label)) {
+                Some(class) => found.push(Labelled { video, label: class.clone() }),
+                None => unlabelled.push(entry.key.as_str()),
+            }
+        }
+        if !missing.is_empty() {
+            let what = format!("{} does not hold {}", dataset.root().display(), some_of(&missing));
+            return Err(Error::data(&self.path, what, "ingest these videos as well, or give another list"));
+        }
+        if !unlabelled.is_empty() {
+            let what = format!("no label named {label:?} for {}", some_of(&unlabelled));
+            let names: Vec<_> = dataset.video(0).labels.keys().map(String::as_str).collect();
+            let hint = format!("the labels of {} are: {}", dataset.video(0).key, names.join(", "));
+            return Err(Error::data(&self.path, what, hint));
+        }
+        Ok(found)
+    }
+}
+
+/// Keys under which a listed video may be stored: as written; its folder with spaces for underscores or the
+/// other way (copies of Kinetics differ); without folder.
+pub fn aliases(key: &str) -> Vec<String> {
+    let mut all = vec![key.to_owned()];
+    if let Some((folder, name)) = key.rsplit_once('/') {
+        all.push(format!("{}/{name}", folder.replace(' ', "_")));
+        all.push(format!("{}/{name}", folder.replace('_', " ")));
+        all.push(name.to_owned());
+    }
+    all
+}
+
+/// `path` without the extension of a video file.
+pub fn strip_extension(path: &str) -> &str {
+    match path.rsplit_once('.') {
+        Some((stem, ext)) if is_video_extension(ext) && !stem.is_empty() && !stem.ends_with('/') => stem,
+        _ => path,
+    }
+}
+
+/// Whether files of this extension are taken for videos.
+pub fn is_video_extension(ext: &str) -> bool {
+    VIDEO_EXTENSIONS.iter().any(|e| e.eq_ignore_ascii_case(ext))
+}
+
+/// "3 videos: a, b, c", with at most ten by name.
+fn some_of(keys: &[&str]) -> String {
+    let more = if keys.len() > 10 { ", …" } else { "" };
+    let shown = &keys[..keys.len().min(10)];
+    format!("{} video{}: {}{more}", keys.len(), if keys.len() == 1 { "" } else { "s" }, shown.join(", "))
+}
+
+/// The files that a pattern names, sorted; a path without `*` names itself.
+fn expand(path: &Path) -> Result<Vec<PathBuf>> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let Some((before, after)) = name.split_once('*') else { return Ok(vec![path.to_path_buf()]) };
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(|e| Error::io("read", folder, e))? {
+        let file = entry.map_err(|e| Error::io("read", folder, e))?.path();
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name.len() >= before.len() + after.len() && name.starts_with(before) && name.ends_with(after) {
+            files.push(file);
+        }
+    }
+    files.sort();
+    if files.is_empty() {
+        return Err(Error::data(path, "no file has such a name", "check the folder and the pattern"));
+    }
+    Ok(files)
+}
+
+type Lines = Vec<(usize, ListEntry)>;
+
+fn parse(file: &Path, text: &str, part: Part) -> Result<Lines> {
+    let text = text.trim_start_matches('\u{feff}');
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    if name.to_lowercase().ends_with(".csv") {
+        return kinetics(file, text, part);
+    }
+    match name.rsplit_once("_test_split") {
+        Some((class, rest)) if rest.ends_with(".txt") && !class.is_empty() => hmdb(file, class, text, part),
+        _ => ucf(file, text),
+    }
+}
+
+/// The lines that hold something, numbered from 1.
+fn filled(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.lines().enumerate().map(|(i, l)| (i + 1, l.trim())).filter(|(_, l)| !l.is_empty())
+}
+
+fn at(file: &Path, line: usize, what: impl std::fmt::Display, hint: &str) -> Error {
+    Error::data(file, format!("line {line}: {what}"), hint)
+}
+
+/// `Class/v_X_g08_c01.avi 1` or without the number. The class is the folder's name: in UCF101 one class is
+/// spelt differently in the files' names. Without a folder the number is looked up in `classInd.txt`.
+fn ucf(file: &Path, text: &str) -> Result<Lines> {
+    let classes = class_index(&file.with_file_name("classInd.txt"))?;
+    let mut entries = Vec::new();
+    for (line, content) in filled(text) {
+        let numbered = content
+            .rsplit_once(char::is_whitespace)
+            .and_then(|(path, number)| Some((path.trim_end(), number.parse::<usize>().ok()?)));
+        let (path, number) = numbered.map_or((content, None), |(path, n)| (path, Some(n)));
+        let key = strip_extension(path);
+        let folder = key.rsplit_once('/').map(|(f, _)| f.rsplit('/').next().unwrap_or(f).to_owned());
+        if key.is_empty() || key.starts_with('/') || key.ends_with('/') || path.contains('\0') {
+            return Err(at(file, line, format!("{content:?} names no video"), UCF_HINT));
+        }
+        let named = number.and_then(|n| classes.get(&n));
+        if let (Some(n), None, false) = (number, named, classes.is_empty()) {
+            return Err(at(file, line, format!("class {n} is not in classInd.txt"), UCF_HINT));
+        }
+        if let (Some(f), Some(c)) = (&folder, named) {
+            if !f.eq_ignore_ascii_case(c) {
+                let what = format!("folder {f}, but the number's class in classInd.txt is {c}");
+                return Err(at(file, line, what, "use the lists and the classInd.txt of one release"));
+            }
+        }
+        let label = folder.or_else(|| named.cloned());
+        entries.push((line, ListEntry { key: key.to_owned(), label }));
+    }
+    Ok(entries)
+}
+
+const UCF_HINT: &str = "write lines like `Class/v_Class_g01_c01.avi 1`";
+
+/// Class names by number; empty if there is no such file.
+fn class_index(file: &Path) -> Result<BTreeMap<usize, String>> {
+    let text = match fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(e) => return Err(Error::io("read", file, e)),
+    };
+    let mut classes = BTreeMap::new();
+    for (line, content) in filled(&text) {
+        let parsed = content
+            .split_once(char::is_whitespace)
+            .and_then(|(n, class)| Some((n.parse::<usize>().ok()?, class.trim().to_owned())));
+        let Some((number, class)) = parsed else {
+            return Err(at(
+                file,
+                line,
+                format!("{content:?} is no class"),
+                "write lines like `1 ApplyLipstick`",
+            ));
+        };
+        if classes.insert(number, class).is_some() {
+            return Err(at(
+                file,
+                line,
+                format!("number {number} is used twice"),
+                "give each class its number",
+            ));
+        }
+    }
+    Ok(classes)
+}
+
+/// `name.avi 0|1|2`: unused, train, test.
+fn hmdb(file: &Path, class: &str, text: &str, part: Part) -> Result<Lines> {
+    let mut entries = Vec::new();
+    for (line, content) in filled(text) {
+        let wanted = match content.rsplit_once(char::is_whitespace) {
+            Some((_, "0")) => false,
+            Some((_, "1")) => part != Part::Test,
+            Some((_, "2")) => part != Part::Train,
+            _ => {
+                let what = format!("{content:?} does not end in 0, 1 or 2");
+                return Err(at(file, line, what, "write lines like `name.avi 1`"));
+            }
+        };
+        if let (true, Some((name, _))) = (wanted, content.rsplit_once(char::is_whitespace)) {
+            let key = format!("{class}/{}", strip_extension(name.trim_end()));
+            entries.push((line, ListEntry { key, label: Some(class.to_owned()) }));
+        }
+    }
+    Ok(entries)
+}
+
+/// `label,youtube_id,time_start,time_end,split[,is_cc]`, columns found by their names.
+fn kinetics(file: &Path, text: &str, part: Part) -> Result<Lines> {
+    let mut lines = filled(text);
+    let hint = "the first line must be `label,youtube_id,time_start,time_end,split`";
+    let header = lines.next().map(|(_, l)| fields(l)).unwrap_or_default();
+    let column = |name: &str| header.iter().position(|h| h == name);
+    let need = |name: &str| column(name).ok_or_else(|| at(file, 1, format!("no column {name}"), hint));
+    let (id, start, end) = (need("youtube_id")?, need("time_start")?, need("time_end")?);
+    let (label, split) = (column("label"), column("split"));
+    let mut entries = Vec::new();
+    for (line, content) in lines {
+        let row = fields(content);
+        if row.len() != header.len() {
+            let what = format!("{} fields, {} columns", row.len(), header.len());
+            return Err(at(file, line, what, "quote fields that hold commas"));
+        }
+        let seconds = |column: usize| {
+            row[column].parse::<f64>().ok().filter(|t| (0.0..1e6).contains(t)).map(|t| t as u64).ok_or_else(
+                || at(file, line, format!("{:?} is no time", row[column]), "give seconds from 0 to 999999"),
+            )
+        };
+        let wanted = match (part, split.map(|c| row[c].as_str())) {
+            (Part::All, _) | (_, None) => true,
+            (Part::Train, Some(s)) => s == "train",
+            (Part::Test, Some(s)) => s == "test" || s.starts_with("val"),
+        };
+        let name = format!("{}_{:06}_{:06}", row[id], seconds(start)?, seconds(end)?);
+        let label = label.map(|c| row[c].clone()).filter(|l| !l.is_empty());
+        if wanted {
+            let key = label.as_ref().map_or(name.clone(), |l| format!("{l}/{name}"));
+            entries.push((line, ListEntry { key, label }));
+        }
+    }
+    Ok(entries)
+}
+
+/// The fields of a CSV line; quoted ones may hold commas and doubled quotes.
+fn fields(line: &str) -> Vec<String> {
+    let (mut all, mut field, mut quoted) = (Vec::new(), String::new(), false);
+    let mut chars = line.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '"' if quoted && chars.peek() == Some(&'"') => field.extend(chars.next()),
+            '"' => quoted = !quoted,
+            ',' if !quoted => all.push(std::mem::take(&mut field).trim().to_owned()),
+            c => field.push(c),
+        }
+    }
+    all.push(field.trim().to_owned());
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(name: &str, text: &str, part: Part) -> Result<Split> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(name);
+        fs::write(&path, text).unwrap();
+        Split::read(&path, part)
+    }
+
+    fn pairs(split: &Split) -> Vec<(&str, Option<&str>)> {
+        split.entries.iter().map(|e| (e.key.as_str(), e.label.as_deref())).collect()
+    }
+
+    #[test]
+    fn ucf_takes_the_class_from_the_folder() {
+        let text = "HandstandPushups/v_HandStandPushups_g01_c01.avi 37\r\n\r\nRun/v_Run g1.avi 2\r\n";
+        let split = read("trainlist01.txt", text, Part::All).unwrap();
+        let expect = [
+            ("HandstandPushups/v_HandStandPushups_g01_c01", Some("HandstandPushups")),
+            ("Run/v_Run g1", Some("Run")),
+        ];
+        assert_eq!(pairs(&split), expect);
+        let test = read("testlist01.txt", "Run/v_Run_g02_c01.avi\n", Part::All).unwrap();
+        assert_eq!(pairs(&test), [("Run/v_Run_g02_c01", Some("Run"))]);
+    }
+
+    #[test]
+    fn ucf_numbers_are_checked_against_the_class_index() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("classInd.txt"), "1 Run\n2 Walk\n").unwrap();
+        let list = dir.path().join("trainlist01.txt");
+        let read = |text: &str| {
+            fs::write(&list, text).unwrap();
+            Split::read(&list, Part::All)
+        };
+        assert_eq!(
+            pairs(&read("x.avi 2\nrun/y.avi 1").unwrap()),
+            [("x", Some("Walk")), ("run/y", Some("run"))]
+        );
+        let wrong = read("Run/a.avi 1\nRun/b.avi 2").unwrap_err().to_string();
+        assert!(wrong.contains("trainlist01.txt: line 2: folder Run"), "{wrong}");
+        let unknown = read("Run/a.avi 3").unwrap_err().to_string();
+        assert!(unknown.contains("line 1: class 3 is not in classInd.txt"), "{unknown}");
+        fs::write(dir.path().join("classInd.txt"), "1 Run\nWalk\n").unwrap();
+        let bad = read("Run/a.avi 1").unwrap_err().to_string();
+        assert!(bad.contains("classInd.txt: line 2"), "{bad}");
+    }
+
+    #[test]
+    fn hmdb_takes_the_class_from_the_file_name_and_the_part_from_the_digit() {
+        let text = "a #1 (x).avi 1 \nb.avi 2 \nc.avi 0 \n";
+        let of = |part| read("shake_hands_test_split1.txt", text, part).unwrap();
+        assert_eq!(pairs(&of(Part::Train)), [("shake_hands/a #1 (x)", Some("shake_hands"))]);
+        assert_eq!(pairs(&of(Part::Test)), [("shake_hands/b", Some("shake_hands"))]);
+        assert_eq!(of(Part::All).entries.len(), 2);
+        let e = read("x_test_split1.txt", "a.avi 1\nb.avi 3\n", Part::All).unwrap_err().to_string();
+        assert!(e.contains("x_test_split1.txt: line 2"), "{e}");
+    }
+
+    #[test]
+    fn a_star_stands_for_all_classes_of_a_split() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in
+            [("b_test_split1", "x.avi 1"), ("a_test_split1", "x.avi 1"), ("a_test_split2", "y.avi 1")]
+        {
+            fs::write(dir.path().join(format!("{name}.txt")), text).unwrap();
+        }
+        let split = Split::read(&dir.path().join("*_test_split1.txt"), Part::Train).unwrap();
+        assert_eq!(pairs(&split), [("a/x", Some("a")), ("b/x", Some("b"))]);
+        assert!(Split::read(&dir.path().join("*_test_split9.txt"), Part::Train).is_err());
+    }
+
+    #[test]
+    fn kinetics_finds_columns_by_name_and_pads_times() {
+        let text = "label,youtube_id,time_start,time_end,split,is_cc\n\
+                    riding a bike,-abc,3,13,train,0\n\"say \"\"hi\"\", wave\",x_y,0.0,10,validate,1\n";
+        let of = |part| read("k400.csv", text, part).unwrap();
+        assert_eq!(pairs(&of(Part::Train)), [("riding a bike/-abc_000003_000013", Some("riding a bike"))]);
+        assert_eq!(
+            pairs(&of(Part::Test)),
+            [("say \"hi\", wave/x_y_000000_000010", Some("say \"hi\", wave"))]
+        );
+        let e = read("k.csv", "youtube_id,time_start,time_end\na,1\n", Part::All).unwrap_err().to_string();
+        assert!(e.contains("line 2: 2 fields, 3 columns"), "{e}");
+        let e =
+            read("k.csv", "youtube_id,time_start,time_end\na,1,soon\n", Part::All).unwrap_err().to_string();
+        assert!(e.contains("\"soon\" is no time"), "{e}");
+        assert!(read("k.csv", "a,b\n", Part::All).unwrap_err().to_string().contains("no column youtube_id"));
+        let flat = read("k.csv", "youtube_id,time_start,time_end,split\na,1,2,test\n", Part::Test).unwrap();
+        assert_eq!(pairs(&flat), [("a_000001_000002", None)]);
+    }
+
+    #[test]
+    fn repeated_empty_and_binary_lists_are_errors() {
+        let e = read("l.txt", "A/a.avi\nA/a.avi\n", Part::All).unwrap_err().to_string();
+        assert!(e.contains("line 2: A/a is named on line 1"), "{e}");
+        assert!(read("l.txt", "\n\n", Part::All).unwrap_err().to_string().contains("names no video"));
+        assert!(read("a_test_split1.txt", "x.avi 0\n", Part::All).is_err());
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("l.txt"), [0xFF, 0xFE]).unwrap();
+        assert!(Split::read(&dir.path().join("l.txt"), Part::All).unwrap_err().to_string().contains("UTF-8"));
+        assert!(matches!(Split::read(&dir.path().join("no.txt"), Part::All), Err(Error::Io { .. })));
+    }
+
+    #[test]
+    fn keys_lose_only_extensions_of_videos() {
+        assert_eq!(strip_extension("a/b.AVI"), "a/b");
+        assert_eq!(strip_extension("a/clip.v2"), "a/clip.v2");
+        assert_eq!(strip_extension("a/.mp4"), "a/.mp4");
+        assert_eq!(
+            aliases("riding a_bike/x_1"),
+            ["riding a_bike/x_1", "riding_a_bike/x_1", "riding a bike/x_1", "x_1"]
+        );
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+        #[test]
+        fn no_text_makes_a_parser_panic(text in any::<String>(), name in 0_usize..3) {
+            let name = ["list.txt", "a_test_split1.txt", "k.csv"][name];
+            let _ = read(name, &text, Part::All);
+            let _ = read(name, &format!("youtube_id,time_start,time_end\n{text}"), Part::All);
+        }
+    }
+}

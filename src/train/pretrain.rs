@@ -1,0 +1,123 @@
+//! `pretrain`: joins a data set, a network and a run's folder.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::checkpoint::DataIdentity;
+use super::config::Config;
+use super::run::{Rehearsal, Run, Summary};
+use super::run_folder::{Resume, RunFolder};
+use super::step::TrainStep;
+use crate::data::lists::{Part, Split, aliases};
+use crate::data::sampler::Sampler;
+use crate::data::{Dataset, Loader, LoaderOptions};
+use crate::{Error, Result};
+
+/// What changes nothing about the result of a run.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The run's folder.
+    pub out: PathBuf,
+    /// Where in it to begin.
+    pub resume: Resume,
+    /// Threads that compute; 0: as many as there are cores.
+    pub threads: usize,
+}
+
+/// Pretrains to the end, or to the first reason to stop.
+///
+/// # Errors
+/// A data set, configuration or folder that cannot be used; and all of [`Run::train`].
+pub fn pretrain(config: &Config, place: &Place) -> Result<Summary> {
+    with_run(config, place, |run| run.train())
+}
+
+/// Everything but the run, and one step of it.
+///
+/// # Errors
+/// As [`pretrain`].
+pub fn rehearse(config: &Config, place: &Place) -> Result<Rehearsal> {
+    with_run(config, place, |run| run.rehearse())
+}
+
+fn with_run<T: Send>(
+    config: &Config,
+    place: &Place,
+    act: impl FnOnce(Run<'_, TrainStep, Loader>) -> Result<T> + Send,
+) -> Result<T> {
+    if config.data.shards.is_empty() {
+        return Err(Error::usage(
+            "no data set is given",
+            "give --data a folder that `hdc ingest` or `hdc synth` wrote",
+        ));
+    }
+    let dataset = Arc::new(Dataset::open(Path::new(&config.data.shards))?);
+    let videos = chosen(config, &dataset)?;
+    // Here as well as in the loader, so that too few videos leave no folder behind.
+    Sampler::new(videos.len(), config.train.batch, config.train.seed)?;
+    let data = DataIdentity::of(videos.iter().map(|&v| dataset.video(v).key.as_str()));
+
+    let folder = RunFolder::open(&place.out)?;
+    let start = folder.start(&place.resume, config, data)?;
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(place.threads).build().map_err(|e| {
+        Error::device(
+            format!("{} threads cannot be started: {e}", place.threads),
+            "give --threads a smaller number",
+        )
+    })?;
+    pool.install(|| {
+        let step = TrainStep::new(
+            &config.model,
+            &config.clip,
+            &config.loss,
+            &config.optim,
+            config.train.batch,
+            config.total_steps(videos.len()),
+            Some(config.train.chunk).filter(|&chunk| chunk > 0),
+            config.train.seed,
+        )?;
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        let options = LoaderOptions {
+            clip: config.clip.clone(),
+            augment: config.augment.clone(),
+            batch: config.train.batch,
+            seed: config.train.seed,
+            spatial: config.loss.spatial,
+            temporal: config.loss.temporal,
+            videos: Some(videos),
+            threads: if config.data.workers == 0 { cores() } else { config.data.workers },
+            ahead: config.data.prefetch,
+        };
+        let batches = Loader::new(dataset, options, start.step())?;
+        act(Run { folder: &folder, start: &start, config, data, step, batches })
+    })
+}
+
+/// The numbers of the videos to train on, in the order of the data set.
+fn chosen(config: &Config, dataset: &Dataset) -> Result<Vec<usize>> {
+    if config.data.lists.is_empty() {
+        return Ok((0..dataset.len()).collect());
+    }
+    let mut chosen = BTreeSet::new();
+    for list in &config.data.lists {
+        let split = Split::read(Path::new(list), Part::Train)?;
+        let mut missing = Vec::new();
+        for entry in &split.entries {
+            match aliases(&entry.key).iter().find_map(|key| dataset.find(key)) {
+                Some(video) => drop(chosen.insert(video)),
+                None => missing.push(entry.key.as_str()),
+            }
+        }
+        if let Some(first) = missing.first() {
+            let root = dataset.root().display();
+            let what = format!(
+                "{} of its {} videos are not in {root}, such as {first}",
+                missing.len(),
+                split.entries.len()
+            );
+            return Err(Error::data(list, what, "ingest these videos as well, or give another list"));
+        }
+    }
+    Ok(chosen.into_iter().collect())
+}
