@@ -53,17 +53,23 @@ impl Columns {
     #[inline(always)]
     pub fn rows<'a, T>(&self, x: &'a [T], tile: &Range<usize>) -> impl Iterator<Item = &'a [T]> {
         let tile = tile.clone();
-        x.chunks(self.wide()).map(move |row| &row[tile.start.min(row.len())..tile.end.min(row.len())])
+        x.chunks(self.wide()).map(
+            #[inline(always)]
+            move |row| &row[tile.start.min(row.len())..tile.end.min(row.len())],
+        )
     }
 
     /// [`Self::rows`] of a buffer to be written.
     #[inline(always)]
     pub fn rows_mut<'a, T>(&self, x: &'a mut [T], tile: &Range<usize>) -> impl Iterator<Item = &'a mut [T]> {
         let tile = tile.clone();
-        x.chunks_mut(self.wide()).map(move |row| {
-            let end = tile.end.min(row.len());
-            &mut row[tile.start.min(end)..end]
-        })
+        x.chunks_mut(self.wide()).map(
+            #[inline(always)]
+            move |row| {
+                let end = tile.end.min(row.len());
+                &mut row[tile.start.min(end)..end]
+            },
+        )
     }
 
     /// `value(channel)` for each column of the tile.

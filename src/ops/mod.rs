@@ -31,8 +31,16 @@ impl WriteMode {
     #[inline(always)]
     pub(crate) fn store<T: Real>(self, dst: &mut [T], value: impl Fn(usize) -> T) {
         match self {
-            Self::Overwrite => dst.iter_mut().enumerate().for_each(|(i, d)| *d = value(i)),
-            Self::Accumulate => dst.iter_mut().enumerate().for_each(|(i, d)| *d += value(i)),
+            Self::Overwrite => {
+                for (i, d) in dst.iter_mut().enumerate() {
+                    *d = value(i);
+                }
+            }
+            Self::Accumulate => {
+                for (i, d) in dst.iter_mut().enumerate() {
+                    *d += value(i);
+                }
+            }
         }
     }
 }

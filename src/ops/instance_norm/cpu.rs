@@ -97,17 +97,47 @@ pub(super) fn forward<T: Real>(p: &Problem, io: Forward<'_, T>) {
         let (x, residual) = (piece(x, n, p.clip()), piece(residual, n, p.clip()));
         for_each(Order::Parallel, g.parts, chunks(partials.data, per_part), |i, out| {
             let x = piece(x, i, g.part);
-            simd::dispatch(|| part_statistics(&g.columns, x, out.data));
+            simd::dispatch(
+                #[inline(always)]
+                || part_statistics(&g.columns, x, out.data),
+            );
         });
         merge_statistics(p, g.part / p.channels, partials.data, saved.data);
         let norm = Norm { saved: saved.data, gamma, beta };
         for_each(Order::Downwards, g.parts, chunks(y.data, g.part), |i, y| {
             let (x, residual) = (piece(x, i, g.part), piece(residual, i, g.part));
-            simd::dispatch(|| match p.activation {
-                Activation::Plain => apply(&g.columns, norm, x, x, y.data, |z, _| z),
-                Activation::Relu => apply(&g.columns, norm, x, x, y.data, |z, _| relu(z)),
-                Activation::AddRelu => apply(&g.columns, norm, x, residual, y.data, |z, r| relu(z + r)),
-            });
+            simd::dispatch(
+                #[inline(always)]
+                || match p.activation {
+                    Activation::Plain => apply(
+                        &g.columns,
+                        norm,
+                        x,
+                        x,
+                        y.data,
+                        #[inline(always)]
+                        |z, _| z,
+                    ),
+                    Activation::Relu => apply(
+                        &g.columns,
+                        norm,
+                        x,
+                        x,
+                        y.data,
+                        #[inline(always)]
+                        |z, _| relu(z),
+                    ),
+                    Activation::AddRelu => apply(
+                        &g.columns,
+                        norm,
+                        x,
+                        residual,
+                        y.data,
+                        #[inline(always)]
+                        |z, r| relu(z + r),
+                    ),
+                },
+            );
         });
     });
 }
@@ -139,7 +169,11 @@ fn part_statistics<T: Real>(columns: &Columns, x: &[T], out: &mut [f64]) {
                 }
             }
             columns.gather(&tile, &sum, &mut s1);
-            let centre = columns.spread(&tile, |ch| T::from_f64(s1[ch - c.start] / count));
+            let centre = columns.spread(
+                &tile,
+                #[inline(always)]
+                |ch| T::from_f64(s1[ch - c.start] / count),
+            );
             let mut sum = [T::ZERO; LANES];
             let mut square = [T::ZERO; LANES];
             for row in columns.rows(block, &tile) {
@@ -223,9 +257,21 @@ fn apply<T: Real>(
     act: impl Fn(T, T) -> T,
 ) {
     for tile in columns.tiles() {
-        let mean = columns.spread(&tile, |c| norm.mean(c));
-        let scale = columns.spread(&tile, |c| norm.scale(c));
-        let shift = columns.spread(&tile, |c| norm.shift(c));
+        let mean = columns.spread(
+            &tile,
+            #[inline(always)]
+            |c| norm.mean(c),
+        );
+        let scale = columns.spread(
+            &tile,
+            #[inline(always)]
+            |c| norm.scale(c),
+        );
+        let shift = columns.spread(
+            &tile,
+            #[inline(always)]
+            |c| norm.shift(c),
+        );
         let rows = columns.rows(x, &tile).zip(columns.rows(r, &tile)).zip(columns.rows_mut(y, &tile));
         for ((x, r), y) in rows {
             let (x, r) = (&x[..y.len()], &r[..y.len()]);
@@ -261,13 +307,24 @@ pub(super) fn backward<T: Real>(p: &Problem, mut io: Backward<'_, T>) {
         for_each(Order::Parallel, g.parts, outputs, |i, (out, dres)| {
             let [x, output, dy] = [x, output, dy].map(|all| piece(all, i, g.part));
             let dres = (dres.data, dres_mode);
-            simd::dispatch(|| match p.activation {
-                Activation::Plain => part_sums(&g.columns, norm, [x, x, dy], dres, out.data, |_, _| false),
-                Activation::Relu => part_sums(&g.columns, norm, [x, x, dy], dres, out.data, off_before),
-                Activation::AddRelu => {
-                    part_sums(&g.columns, norm, [x, output, dy], dres, out.data, off_after);
-                }
-            });
+            simd::dispatch(
+                #[inline(always)]
+                || match p.activation {
+                    Activation::Plain => part_sums(
+                        &g.columns,
+                        norm,
+                        [x, x, dy],
+                        dres,
+                        out.data,
+                        #[inline(always)]
+                        |_, _| false,
+                    ),
+                    Activation::Relu => part_sums(&g.columns, norm, [x, x, dy], dres, out.data, off_before),
+                    Activation::AddRelu => {
+                        part_sums(&g.columns, norm, [x, output, dy], dres, out.data, off_after);
+                    }
+                },
+            );
         });
         totals.data.fill(0.0);
         for part in partials.data.chunks(per_part) {
@@ -289,11 +346,22 @@ pub(super) fn backward<T: Real>(p: &Problem, mut io: Backward<'_, T>) {
         for_each(Order::Downwards, g.parts, chunks(dx.data, g.part), |i, dx| {
             let [x, output, dy] = [x, output, dy].map(|all| piece(all, i, g.part));
             let dx = (dx.data, dx_mode);
-            simd::dispatch(|| match activation {
-                Activation::Plain => part_dx(&g.columns, norm, means, [x, x, dy], dx, |_, _| false),
-                Activation::Relu => part_dx(&g.columns, norm, means, [x, x, dy], dx, off_before),
-                Activation::AddRelu => part_dx(&g.columns, norm, means, [x, output, dy], dx, off_after),
-            });
+            simd::dispatch(
+                #[inline(always)]
+                || match activation {
+                    Activation::Plain => part_dx(
+                        &g.columns,
+                        norm,
+                        means,
+                        [x, x, dy],
+                        dx,
+                        #[inline(always)]
+                        |_, _| false,
+                    ),
+                    Activation::Relu => part_dx(&g.columns, norm, means, [x, x, dy], dx, off_before),
+                    Activation::AddRelu => part_dx(&g.columns, norm, means, [x, output, dy], dx, off_after),
+                },
+            );
         });
     });
     for (gradient, offset) in io.dparams.iter_mut().zip([p.channels, 0]) {
@@ -310,6 +378,12 @@ fn split_gradient<'a, T>(gradient: Option<&'a mut Option<Gradient<'_, T>>>) -> (
         Some(Some(g)) => (&mut *g.data, g.mode),
         _ => (&mut [], WriteMode::Overwrite),
     }
+}
+
+/// A gradient past the ReLU. Taking the loaded value keeps the loop free of branches.
+#[inline(always)]
+fn pass<T: Real>(dy: T, off: bool) -> T {
+    if off { T::ZERO } else { dy }
 }
 
 /// Whether the ReLU blocks, told from the value before it.
@@ -342,9 +416,21 @@ fn part_sums<T: Real>(
     let mut sums = [0.0; LANES];
     for tile in columns.tiles() {
         let c = columns.channels_of(&tile);
-        let mean = columns.spread(&tile, |c| norm.mean(c));
-        let scale = columns.spread(&tile, |c| norm.scale(c));
-        let shift = columns.spread(&tile, |c| norm.shift(c));
+        let mean = columns.spread(
+            &tile,
+            #[inline(always)]
+            |c| norm.mean(c),
+        );
+        let scale = columns.spread(
+            &tile,
+            #[inline(always)]
+            |c| norm.scale(c),
+        );
+        let shift = columns.spread(
+            &tile,
+            #[inline(always)]
+            |c| norm.shift(c),
+        );
         for i in 0..reads[0].len().div_ceil(block) {
             let [x, y, dy] = reads.map(|all| piece(all, i, block));
             let (mut lane_g, mut lane_gd) = ([T::ZERO; LANES], [T::ZERO; LANES]);
@@ -355,21 +441,27 @@ fn part_sums<T: Real>(
                 let (lane_g, lane_gd) = (&mut lane_g[..x.len()], &mut lane_gd[..x.len()]);
                 for j in 0..x.len() {
                     let d = x[j] - mean[j];
-                    let g = if off(d * scale[j] + shift[j], y[j]) { T::ZERO } else { dy[j] };
+                    let g = pass(dy[j], off(d * scale[j] + shift[j], y[j]));
                     lane_g[j] += g;
                     lane_gd[j] += g * d;
                 }
             }
             for (lanes, total) in [(&lane_g, &mut sum_g[c.clone()]), (&lane_gd, &mut sum_gd[c.clone()])] {
                 columns.gather(&tile, lanes, &mut sums);
-                total.iter_mut().zip(&sums).for_each(|(t, s)| *t += s);
+                for (t, s) in total.iter_mut().zip(&sums) {
+                    *t += s;
+                }
             }
         }
     }
     if !dres.is_empty() {
         let [_, y, dy] = reads.map(|r| &r[..dres.len()]);
         // Only the fused residual has this gradient, and its mask is that of the output.
-        mode.store(dres, |j| if off(T::ONE, y[j]) { T::ZERO } else { dy[j] });
+        mode.store(
+            dres,
+            #[inline(always)]
+            |j| pass(dy[j], off(T::ONE, y[j])),
+        );
     }
 }
 
@@ -381,6 +473,12 @@ struct Means<'a> {
     /// Σg·x̂ (C).
     gx: &'a [f64],
     count: f64,
+}
+
+/// What x − mean is multiplied by in [`part_dx`].
+#[inline(always)]
+fn slope_of<T: Real>(norm: Norm<'_, T>, means: Means<'_>, c: usize) -> f64 {
+    -norm.scale(c).to_f64() * norm.rstd(c) * means.gx[c] / means.count
 }
 
 /// `dx = γ·rstd·(g − mean(g) − x̂·mean(g·x̂))` over a part, as `g·scale + (x − mean)·slope + offset`.
@@ -395,25 +493,51 @@ fn part_dx<T: Real>(
 ) {
     let [x, y, dy] = reads;
     for tile in columns.tiles() {
-        let mean = columns.spread(&tile, |c| norm.mean(c));
-        let scale = columns.spread(&tile, |c| norm.scale(c));
-        let shift = columns.spread(&tile, |c| norm.shift(c));
-        let slope = |c: usize| -norm.scale(c).to_f64() * norm.rstd(c) * means.gx[c] / means.count;
-        let slopes = columns.spread(&tile, |c| T::from_f64(slope(c)));
-        let offset = columns.spread(&tile, |c| {
-            T::from_f64(-norm.scale(c).to_f64() * means.g[c] / means.count - norm.rest(c) * slope(c))
-        });
+        let mean = columns.spread(
+            &tile,
+            #[inline(always)]
+            |c| norm.mean(c),
+        );
+        let scale = columns.spread(
+            &tile,
+            #[inline(always)]
+            |c| norm.scale(c),
+        );
+        let shift = columns.spread(
+            &tile,
+            #[inline(always)]
+            |c| norm.shift(c),
+        );
+        let slope = columns.spread(
+            &tile,
+            #[inline(always)]
+            |c| T::from_f64(slope_of(norm, means, c)),
+        );
+        let offset = columns.spread(
+            &tile,
+            #[inline(always)]
+            |c| {
+                T::from_f64(
+                    -norm.scale(c).to_f64() * means.g[c] / means.count
+                        - norm.rest(c) * slope_of(norm, means, c),
+                )
+            },
+        );
         let rows = columns.rows(x, &tile).zip(columns.rows(y, &tile)).zip(columns.rows(dy, &tile));
         for (((x, y), dy), dx) in rows.zip(columns.rows_mut(dx, &tile)) {
             let n = dx.len();
             let (x, y, dy) = (&x[..n], &y[..n], &dy[..n]);
             let (mean, scale, shift) = (&mean[..n], &scale[..n], &shift[..n]);
-            let (slope, offset) = (&slopes[..n], &offset[..n]);
-            mode.store(dx, |j| {
-                let d = x[j] - mean[j];
-                let g = if off(d * scale[j] + shift[j], y[j]) { T::ZERO } else { dy[j] };
-                g * scale[j] + (d * slope[j] + offset[j])
-            });
+            let (slope, offset) = (&slope[..n], &offset[..n]);
+            mode.store(
+                dx,
+                #[inline(always)]
+                |j| {
+                    let d = x[j] - mean[j];
+                    let g = pass(dy[j], off(d * scale[j] + shift[j], y[j]));
+                    g * scale[j] + (d * slope[j] + offset[j])
+                },
+            );
         }
     }
 }
