@@ -10,7 +10,12 @@ use arrayvec::ArrayVec;
 
 use crate::tensor::{Real, Shape};
 
+mod columns;
+mod parallel;
+mod simd;
+
 pub mod conv3d;
+pub mod instance_norm;
 
 /// Whether a result replaces what its buffer holds or is added to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +24,25 @@ pub enum WriteMode {
     Overwrite,
     /// Add to what is there.
     Accumulate,
+}
+
+impl WriteMode {
+    /// Writes `value(i)` to each `dst[i]`.
+    #[inline(always)]
+    pub(crate) fn store<T: Real>(self, dst: &mut [T], value: impl Fn(usize) -> T) {
+        match self {
+            Self::Overwrite => {
+                for (i, d) in dst.iter_mut().enumerate() {
+                    *d = value(i);
+                }
+            }
+            Self::Accumulate => {
+                for (i, d) in dst.iter_mut().enumerate() {
+                    *d += value(i);
+                }
+            }
+        }
+    }
 }
 
 /// What a parameter is for: decides its initial value and whether L2 applies (kernels only).
