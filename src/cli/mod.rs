@@ -7,6 +7,8 @@ use clap::{Parser, Subcommand};
 use crate::Result;
 
 mod completions;
+mod ingest;
+mod synth;
 
 /// Self-supervised video pretraining by hierarchically decoupled spatial-temporal contrast (HDC).
 #[derive(Debug, Parser)]
@@ -22,12 +24,16 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Completions(completions::Args),
+    Ingest(ingest::Args),
+    Synth(synth::Args),
 }
 
 impl Command {
     fn run(self) -> Result<()> {
         match self {
             Self::Completions(args) => completions::run(args),
+            Self::Ingest(args) => ingest::run(args),
+            Self::Synth(args) => synth::run(args),
         }
     }
 }
