@@ -30,7 +30,7 @@ pub(super) fn pose(class: usize, phase: f32) -> Pose {
         1 => Pose { y: 0.2 * sin, ..rest },
         2 => Pose { x: 0.17 * cos, y: 0.17 * sin, ..rest },
         3 => Pose { angle: phase * TAU, ..rest },
-        4 => Pose { scale: 1.0 + 0.35 * sin, ..rest },
+        4 => Pose { scale: 1.0 + 0.3 * sin, ..rest },
         // Two parabolic leaps a cycle while drifting to one side and back.
         5 => {
             let leap = (2.0 * t).fract() * 2.0 - 1.0;
