@@ -15,7 +15,8 @@ use hdc::data::{Dataset, FrameReader, Window};
 fn ffmpeg_or_skip(test: &str) -> bool {
     let found = Command::new("ffmpeg").arg("-version").output().is_ok_and(|o| o.status.success());
     if !found {
-        writeln!(std::io::stderr(), "skipped: no ffmpeg ({test})").unwrap();
+        let line = format!("skipped: no ffmpeg ({test})\n");
+        std::io::stderr().write_all(line.as_bytes()).unwrap();
     }
     found
 }

@@ -10,8 +10,9 @@ use crate::data::ingest::{IngestOptions, IngestReport, QUARANTINE, ingest};
 
 /// Turn video files into a data set of shards
 ///
-/// SRC is a folder of videos, or of one folder a class, whose names become the labels. Files that cannot be used
-/// are listed in OUT/quarantine.jsonl with the reason. A run that was stopped goes on where it was: run the same
+/// SRC is a folder of videos, or of one folder a class, whose names become
+/// the labels. Files that cannot be used are listed in OUT/quarantine.jsonl
+/// with the reason. A run that was stopped goes on where it was: run the same
 /// command again. Needs ffmpeg.
 ///
 /// Example: hdc ingest UCF-101 ucf101 --jobs 8
@@ -26,8 +27,8 @@ pub struct Args {
     /// Shorter side of the stored frames, in pixels
     #[arg(long, default_value_t = 128)]
     short_side: usize,
-    /// Take only the videos of this list, with its labels: UCF101 list, HMDB51 split (`DIR/*_test_split1.txt`) or
-    /// Kinetics CSV; may be given several times
+    /// Take only the videos of this list, with its labels: UCF101 list, HMDB51 split ("DIR/*_test_split1.txt",
+    /// quoted) or Kinetics CSV; may be given several times
     #[arg(long, value_name = "FILE")]
     list: Vec<PathBuf>,
     /// JPEG quality, 1-100

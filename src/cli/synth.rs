@@ -11,8 +11,9 @@ use crate::data::synth::{APPEARANCES, MOTIONS, SynthOptions, synth};
 
 /// Render a synthetic data set whose videos differ in appearance and in motion
 ///
-/// Every video has a label `appearance` (what a single frame shows) and a label `motion` (what only time shows),
-/// drawn independently, so that what a network learns about space and about time can be told apart.
+/// Every video has a label `appearance` (what a single frame shows) and a
+/// label `motion` (what only time shows), drawn independently, so that what a
+/// network learns about space and about time can be told apart.
 /// OUT/trainlist.txt and OUT/testlist.txt name the two parts. Needs no ffmpeg.
 ///
 /// Example: hdc synth shapes --videos 512 --seed 1

@@ -53,7 +53,7 @@ impl Figure {
                 (a.max(b) - 0.95).max(a.min(b) - 0.32)
             }
             6 => polygon(x, y, 6, 0.8),
-            _ => (r - 0.92).max(0.68 - (x - 0.45).hypot(y - 0.1)),
+            _ => (r - 0.92).max(0.6 - (x - 0.5).hypot(y - 0.1)),
         }
     }
 
