@@ -177,7 +177,7 @@ fn waiting_is_reported() {
     let begin = Instant::now();
     let first = loader.next_into(&mut batch).unwrap();
     assert!(first <= begin.elapsed());
-    std::thread::sleep(Duration::from_millis(300)); // plenty to decode two batches of tiny frames
+    std::thread::sleep(Duration::from_secs(1)); // plenty to decode two batches of tiny frames
     let second = loader.next_into(&mut batch).unwrap();
-    assert!(second < Duration::from_millis(100), "a batch that is ready is not waited for: {second:?}");
+    assert!(second < Duration::from_millis(250), "a batch that is ready is not waited for: {second:?}");
 }

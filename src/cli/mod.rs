@@ -8,6 +8,8 @@ use crate::Result;
 
 mod completions;
 mod pretrain;
+mod ingest;
+mod synth;
 
 /// Self-supervised video pretraining by hierarchically decoupled spatial-temporal contrast (HDC).
 #[derive(Debug, Parser)]
@@ -24,6 +26,8 @@ struct Cli {
 enum Command {
     Pretrain(pretrain::Args),
     Completions(completions::Args),
+    Ingest(ingest::Args),
+    Synth(synth::Args),
 }
 
 impl Command {
@@ -31,6 +35,8 @@ impl Command {
         match self {
             Self::Pretrain(args) => pretrain::run(args),
             Self::Completions(args) => completions::run(args),
+            Self::Ingest(args) => ingest::run(args),
+            Self::Synth(args) => synth::run(args),
         }
     }
 }

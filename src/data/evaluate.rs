@@ -108,7 +108,7 @@ mod tests {
             let (ours, numpy) = (Clips::Spread(10).starts(length, &clip(16, 1)), linspace_starts(length));
             assert_eq!((ours[0], ours[9]), (0, length - 16));
             // Where k·(L−16)/9 is whole, doubles may fall just short of it.
-            let exact = |k: usize| k * (length - 16) % 9 == 0;
+            let exact = |k: usize| (k * (length - 16)).is_multiple_of(9);
             for k in 0..10 {
                 assert!(
                     ours[k] == numpy[k] || exact(k) && ours[k] == numpy[k] + 1,

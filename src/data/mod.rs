@@ -6,11 +6,13 @@ pub mod augment;
 mod batch;
 mod config;
 pub mod evaluate;
+pub mod ingest;
 pub mod lists;
 mod loader;
 mod resize;
 pub mod sampler;
 pub mod shard;
+pub mod synth;
 
 pub use batch::{Batch, Clip, Window};
 pub use config::{AugmentConfig, ClipConfig};

@@ -18,6 +18,7 @@ pub fn with_short_side(height: usize, width: usize, short_side: usize) -> (usize
 #[derive(Debug, Default)]
 pub struct AreaScaler {
     rows: Vec<u32>, // (in height, out width, 3), sums over columns
+    sums: Vec<u64>, // (out width, 3), of one output row
 }
 
 impl AreaScaler {
@@ -40,15 +41,15 @@ impl AreaScaler {
             }
         }
         let area = (h * w) as u64;
-        let mut sums = vec![0u64; ow * 3];
+        self.sums.resize(ow * 3, 0);
         for (j, out) in dst.chunks_exact_mut(ow * 3).enumerate() {
-            sums.fill(area / 2);
+            self.sums.fill(area / 2);
             for (y, weight) in cover(j, h, oh) {
-                for (sum, &v) in sums.iter_mut().zip(&self.rows[y * ow * 3..][..ow * 3]) {
+                for (sum, &v) in self.sums.iter_mut().zip(&self.rows[y * ow * 3..][..ow * 3]) {
                     *sum += u64::from(v) * weight as u64;
                 }
             }
-            for (o, &sum) in out.iter_mut().zip(&sums) {
+            for (o, &sum) in out.iter_mut().zip(&self.sums) {
                 *o = (sum / area) as u8;
             }
         }

@@ -110,6 +110,9 @@ impl Dataset {
     }
 
     /// A video's description.
+    ///
+    /// # Panics
+    /// If there are not so many videos.
     pub fn video(&self, video: usize) -> &VideoInfo {
         &self.index.videos[video].info
     }

@@ -1,7 +1,9 @@
 //! Lists of the public data sets: UCF101 `trainlist`/`testlist`, HMDB51 `<class>_test_split<k>.txt`,
 //! Kinetics CSV.
 
-use std::collections::{BTreeMap, HashMap};
+mod parse;
+
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -67,7 +69,7 @@ impl Split {
             let bytes = fs::read(&file).map_err(|e| Error::io("read", &file, e))?;
             let text = String::from_utf8(bytes)
                 .map_err(|_| Error::data(&file, "is not UTF-8 text", "convert it, for example by iconv"))?;
-            for (line, entry) in parse(&file, &text, part)? {
+            for (line, entry) in parse::parse(&file, &text, part)? {
                 if let Some(first) = seen.insert(entry.key.clone(), line) {
                     let what = format!("line {line}: {} is named on line {first} already", entry.key);
                     return Err(Error::data(&file, what, "remove one of the two lines"));
@@ -170,167 +172,6 @@ fn expand(path: &Path) -> Result<Vec<PathBuf>> {
         return Err(Error::data(path, "no file has such a name", "check the folder and the pattern"));
     }
     Ok(files)
-}
-
-type Lines = Vec<(usize, ListEntry)>;
-
-fn parse(file: &Path, text: &str, part: Part) -> Result<Lines> {
-    let text = text.trim_start_matches('\u{feff}');
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
-    if name.to_lowercase().ends_with(".csv") {
-        return kinetics(file, text, part);
-    }
-    match name.rsplit_once("_test_split") {
-        Some((class, rest)) if rest.ends_with(".txt") && !class.is_empty() => hmdb(file, class, text, part),
-        _ => ucf(file, text),
-    }
-}
-
-/// The lines that hold something, numbered from 1.
-fn filled(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    text.lines().enumerate().map(|(i, l)| (i + 1, l.trim())).filter(|(_, l)| !l.is_empty())
-}
-
-fn at(file: &Path, line: usize, what: impl std::fmt::Display, hint: &str) -> Error {
-    Error::data(file, format!("line {line}: {what}"), hint)
-}
-
-/// `Class/v_X_g08_c01.avi 1` or without the number. The class is the folder's name: in UCF101 one class is
-/// spelt differently in the files' names. Without a folder the number is looked up in `classInd.txt`.
-fn ucf(file: &Path, text: &str) -> Result<Lines> {
-    let classes = class_index(&file.with_file_name("classInd.txt"))?;
-    let mut entries = Vec::new();
-    for (line, content) in filled(text) {
-        let numbered = content
-            .rsplit_once(char::is_whitespace)
-            .and_then(|(path, number)| Some((path.trim_end(), number.parse::<usize>().ok()?)));
-        let (path, number) = numbered.map_or((content, None), |(path, n)| (path, Some(n)));
-        let key = strip_extension(path);
-        let folder = key.rsplit_once('/').map(|(f, _)| f.rsplit('/').next().unwrap_or(f).to_owned());
-        if key.is_empty() || key.starts_with('/') || key.ends_with('/') || path.contains('\0') {
-            return Err(at(file, line, format!("{content:?} names no video"), UCF_HINT));
-        }
-        let named = number.and_then(|n| classes.get(&n));
-        if let (Some(n), None, false) = (number, named, classes.is_empty()) {
-            return Err(at(file, line, format!("class {n} is not in classInd.txt"), UCF_HINT));
-        }
-        if let (Some(f), Some(c)) = (&folder, named) {
-            if !f.eq_ignore_ascii_case(c) {
-                let what = format!("folder {f}, but the number's class in classInd.txt is {c}");
-                return Err(at(file, line, what, "use the lists and the classInd.txt of one release"));
-            }
-        }
-        let label = folder.or_else(|| named.cloned());
-        entries.push((line, ListEntry { key: key.to_owned(), label }));
-    }
-    Ok(entries)
-}
-
-const UCF_HINT: &str = "write lines like `Class/v_Class_g01_c01.avi 1`";
-
-/// Class names by number; empty if there is no such file.
-fn class_index(file: &Path) -> Result<BTreeMap<usize, String>> {
-    let text = match fs::read_to_string(file) {
-        Ok(text) => text,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-        Err(e) => return Err(Error::io("read", file, e)),
-    };
-    let mut classes = BTreeMap::new();
-    for (line, content) in filled(&text) {
-        let parsed = content
-            .split_once(char::is_whitespace)
-            .and_then(|(n, class)| Some((n.parse::<usize>().ok()?, class.trim().to_owned())));
-        let Some((number, class)) = parsed else {
-            return Err(at(
-                file,
-                line,
-                format!("{content:?} is no class"),
-                "write lines like `1 ApplyLipstick`",
-            ));
-        };
-        if classes.insert(number, class).is_some() {
-            return Err(at(
-                file,
-                line,
-                format!("number {number} is used twice"),
-                "give each class its number",
-            ));
-        }
-    }
-    Ok(classes)
-}
-
-/// `name.avi 0|1|2`: unused, train, test.
-fn hmdb(file: &Path, class: &str, text: &str, part: Part) -> Result<Lines> {
-    let mut entries = Vec::new();
-    for (line, content) in filled(text) {
-        let wanted = match content.rsplit_once(char::is_whitespace) {
-            Some((_, "0")) => false,
-            Some((_, "1")) => part != Part::Test,
-            Some((_, "2")) => part != Part::Train,
-            _ => {
-                let what = format!("{content:?} does not end in 0, 1 or 2");
-                return Err(at(file, line, what, "write lines like `name.avi 1`"));
-            }
-        };
-        if let (true, Some((name, _))) = (wanted, content.rsplit_once(char::is_whitespace)) {
-            let key = format!("{class}/{}", strip_extension(name.trim_end()));
-            entries.push((line, ListEntry { key, label: Some(class.to_owned()) }));
-        }
-    }
-    Ok(entries)
-}
-
-/// `label,youtube_id,time_start,time_end,split[,is_cc]`, columns found by their names.
-fn kinetics(file: &Path, text: &str, part: Part) -> Result<Lines> {
-    let mut lines = filled(text);
-    let hint = "the first line must be `label,youtube_id,time_start,time_end,split`";
-    let header = lines.next().map(|(_, l)| fields(l)).unwrap_or_default();
-    let column = |name: &str| header.iter().position(|h| h == name);
-    let need = |name: &str| column(name).ok_or_else(|| at(file, 1, format!("no column {name}"), hint));
-    let (id, start, end) = (need("youtube_id")?, need("time_start")?, need("time_end")?);
-    let (label, split) = (column("label"), column("split"));
-    let mut entries = Vec::new();
-    for (line, content) in lines {
-        let row = fields(content);
-        if row.len() != header.len() {
-            let what = format!("{} fields, {} columns", row.len(), header.len());
-            return Err(at(file, line, what, "quote fields that hold commas"));
-        }
-        let seconds = |column: usize| {
-            row[column].parse::<f64>().ok().filter(|t| (0.0..1e6).contains(t)).map(|t| t as u64).ok_or_else(
-                || at(file, line, format!("{:?} is no time", row[column]), "give seconds from 0 to 999999"),
-            )
-        };
-        let wanted = match (part, split.map(|c| row[c].as_str())) {
-            (Part::All, _) | (_, None) => true,
-            (Part::Train, Some(s)) => s == "train",
-            (Part::Test, Some(s)) => s == "test" || s.starts_with("val"),
-        };
-        let name = format!("{}_{:06}_{:06}", row[id], seconds(start)?, seconds(end)?);
-        let label = label.map(|c| row[c].clone()).filter(|l| !l.is_empty());
-        if wanted {
-            let key = label.as_ref().map_or(name.clone(), |l| format!("{l}/{name}"));
-            entries.push((line, ListEntry { key, label }));
-        }
-    }
-    Ok(entries)
-}
-
-/// The fields of a CSV line; quoted ones may hold commas and doubled quotes.
-fn fields(line: &str) -> Vec<String> {
-    let (mut all, mut field, mut quoted) = (Vec::new(), String::new(), false);
-    let mut chars = line.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '"' if quoted && chars.peek() == Some(&'"') => field.extend(chars.next()),
-            '"' => quoted = !quoted,
-            ',' if !quoted => all.push(std::mem::take(&mut field).trim().to_owned()),
-            c => field.push(c),
-        }
-    }
-    all.push(field.trim().to_owned());
-    all
 }
 
 #[cfg(test)]
