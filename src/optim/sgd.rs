@@ -1,146 +1,134 @@
-//! Keras SGD: `v = m·v − lr·g`, `w = w + v`, with `g` including `2·l2·w` on kernels; gradient clipping and LARS
-//! scale `g` before. All sums are in f64 over fixed blocks, so no result depends on the number of threads.
+//! SGD with momentum as Keras has it: `v = m·v − lr·g`, `w = w + v`, the learning rate inside the velocity
+//! (unlike PyTorch), where g holds the gradient of `l2·Σw²` for kernels.
 
-use super::OptimConfig;
-use crate::graph::{Param, ParamLayout};
-use crate::ops::ParamKind;
-use crate::ops::parallel::{Order, chunks, for_each, sum};
+use super::{OptimConfig, learning_rate};
+use crate::ops::parallel::{self, Order, chunks, for_each};
+use crate::ops::{ParamKind, simd};
 use crate::tensor::Real;
 
-/// Elements that one thread takes at a time.
-const BLOCK: usize = 1 << 14;
+/// Elements of a unit of work.
+const BLOCK: usize = 32 * 1024;
+/// Sums that run side by side.
+const LANES: usize = 16;
 
-/// `l2·Σw²` over kernels: the part of the loss that L2 adds.
-pub fn l2_penalty<T: Real>(layout: &ParamLayout, params: &[T], l2: f64) -> f64 {
-    if l2 == 0.0 {
-        return 0.0;
+/// The optimiser of a run of known length. It holds no state: velocities are the caller's.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KerasSgd {
+    config: OptimConfig,
+    total_steps: u64,
+}
+
+/// Sums over one parameter tensor, taken before its update.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Squares {
+    /// Σ of the squared gradient, its L2 part included.
+    pub gradient: f64,
+    /// Σ of the squared weights.
+    pub weights: f64,
+}
+
+/// What all updates of a step have in common.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rates {
+    /// Learning rate.
+    pub lr: f64,
+    /// What the gradient is multiplied by to keep its norm within `clip_norm`.
+    pub clip: f64,
+}
+
+impl KerasSgd {
+    /// For a run of `total_steps`.
+    pub fn new(config: OptimConfig, total_steps: u64) -> Self {
+        Self { config, total_steps }
     }
-    let kernels = layout.params().iter().filter(|p| p.kind == ParamKind::Kernel);
-    l2 * kernels.map(|p| squares(&params[p.range.clone()], |_, w| w)).sum::<f64>()
-}
 
-/// Euclidean norm of the whole gradient, the L2 part included.
-pub fn gradient_norm<T: Real>(
-    config: &OptimConfig,
-    layout: &ParamLayout,
-    params: &[T],
-    gradients: &[T],
-) -> f64 {
-    layout.params().iter().map(|p| gradient_squares(config, p, params, gradients)).sum::<f64>().sqrt()
-}
+    /// Coefficient of the penalty: kernels only.
+    fn l2(&self, kind: ParamKind) -> f64 {
+        if kind == ParamKind::Kernel { self.config.l2 } else { 0.0 }
+    }
 
-/// One update in place. `norm` is [`gradient_norm`]'s, read only if the gradient is to be clipped.
-pub fn update<T: Real>(
-    config: &OptimConfig,
-    lr: f64,
-    norm: f64,
-    layout: &ParamLayout,
-    params: &mut [T],
-    gradients: &[T],
-    momentum: &mut [T],
-) {
-    let clip = if config.clip_norm > 0.0 && norm > config.clip_norm { config.clip_norm / norm } else { 1.0 };
-    for p in layout.params() {
-        let rate = T::from_f64(lr * clip * lars_factor(config, p, params, gradients));
-        let twice_l2 = T::from_f64(2.0 * kernel_l2(config, p));
-        let m = T::from_f64(config.momentum);
-        let (w, v) = (&mut params[p.range.clone()], &mut momentum[p.range.clone()]);
-        let g = &gradients[p.range.clone()];
-        let buffers = (chunks(w, BLOCK), chunks(v, BLOCK));
-        for_each(Order::Parallel, g.len().div_ceil(BLOCK), buffers, |i, (w, v)| {
-            let g = &g[i * BLOCK..][..w.data.len()];
-            for ((w, v), &g) in w.data.iter_mut().zip(v.data).zip(g) {
-                *v = m * *v - rate * (g + twice_l2 * *w);
-                *w += *v;
-            }
+    /// Sums over one tensor; the same bits for any number of threads.
+    pub fn squares<T: Real>(&self, kind: ParamKind, w: &[T], g: &[T]) -> Squares {
+        let decay = T::from_f64(2.0 * self.l2(kind));
+        let [gradient, weights] = parallel::sums(w.len().div_ceil(BLOCK), &|i| {
+            let block = i * BLOCK..((i + 1) * BLOCK).min(w.len());
+            let (w, g) = (&w[block.clone()], &g[block]);
+            simd::dispatch(
+                #[inline(always)]
+                || block_squares(w, g, decay),
+            )
+        });
+        Squares { gradient, weights }
+    }
+
+    /// `l2·Σw²` of one tensor, for the reported loss.
+    pub fn penalty(&self, kind: ParamKind, squares: Squares) -> f64 {
+        self.l2(kind) * squares.weights
+    }
+
+    /// Rates of the step that follows `step` completed ones, given the norm of the whole gradient.
+    pub fn rates(&self, step: u64, gradient_norm: f64) -> Rates {
+        let limit = self.config.clip_norm;
+        let clip = if limit > 0.0 && gradient_norm > limit { limit / gradient_norm } else { 1.0 };
+        Rates { lr: learning_rate(&self.config, step, self.total_steps), clip }
+    }
+
+    /// LARS (You, Gitman & Ginsburg, arXiv:1708.03888): `trust·‖w‖/‖g‖` for kernels, 1 where that has no
+    /// meaning (switched off, no gradient, no weights).
+    fn trust(&self, kind: ParamKind, squares: Squares, clip: f64) -> f64 {
+        let (w, g) = (squares.weights.sqrt(), squares.gradient.sqrt() * clip);
+        let applies = self.config.lars > 0.0 && kind == ParamKind::Kernel && w > 0.0 && g > 0.0;
+        if applies { self.config.lars * w / g } else { 1.0 }
+    }
+
+    /// Updates weights `w` and velocity `v` of one tensor from its gradient `g` (without the L2 part).
+    pub fn update<T: Real>(
+        &self,
+        kind: ParamKind,
+        rates: Rates,
+        squares: Squares,
+        w: &mut [T],
+        v: &mut [T],
+        g: &[T],
+    ) {
+        let momentum = T::from_f64(self.config.momentum);
+        let decay = T::from_f64(2.0 * self.l2(kind));
+        let rate = T::from_f64(rates.lr * rates.clip * self.trust(kind, squares, rates.clip));
+        let units = w.len().div_ceil(BLOCK);
+        for_each(Order::Parallel, units, (chunks(w, BLOCK), chunks(v, BLOCK)), |i, (w, v)| {
+            let w = w.data;
+            let (v, g) = (&mut v.data[..w.len()], &g[i * BLOCK..][..w.len()]);
+            simd::dispatch(
+                #[inline(always)]
+                || {
+                    for j in 0..w.len() {
+                        v[j] = momentum * v[j] - rate * (g[j] + decay * w[j]);
+                        w[j] += v[j];
+                    }
+                },
+            );
         });
     }
 }
 
-/// The trust ratio of LARS (You, Gitman & Ginsburg, arXiv:1708.03888): `η·‖w‖ / ‖g‖` for kernels.
-fn lars_factor<T: Real>(config: &OptimConfig, p: &Param, params: &[T], gradients: &[T]) -> f64 {
-    if config.lars == 0.0 || p.kind != ParamKind::Kernel {
-        return 1.0;
+/// Σ(g + decay·w)² and Σw² of one block, in f64.
+#[inline(always)]
+fn block_squares<T: Real>(w: &[T], g: &[T], decay: T) -> [f64; 2] {
+    let (mut gradient, mut weights) = ([0.0; LANES], [0.0; LANES]);
+    let (whole_w, whole_g) = (w.chunks_exact(LANES), g.chunks_exact(LANES));
+    let (rest_w, rest_g) = (whole_w.remainder(), whole_g.remainder());
+    for (w, g) in whole_w.zip(whole_g) {
+        add_squares(w, g, decay, &mut gradient, &mut weights);
     }
-    let weight = squares(&params[p.range.clone()], |_, w| w).sqrt();
-    let gradient = gradient_squares(config, p, params, gradients).sqrt();
-    if weight > 0.0 && gradient > 0.0 { config.lars * weight / gradient } else { 1.0 }
+    add_squares(rest_w, rest_g, decay, &mut gradient, &mut weights);
+    [gradient.iter().sum(), weights.iter().sum()]
 }
 
-fn gradient_squares<T: Real>(config: &OptimConfig, p: &Param, params: &[T], gradients: &[T]) -> f64 {
-    let (w, twice_l2) = (&params[p.range.clone()], 2.0 * kernel_l2(config, p));
-    squares(&gradients[p.range.clone()], |i, g| g + twice_l2 * w[i].to_f64())
-}
-
-/// L2 applies to kernels alone.
-fn kernel_l2(config: &OptimConfig, p: &Param) -> f64 {
-    if p.kind == ParamKind::Kernel { config.l2 } else { 0.0 }
-}
-
-/// `Σ f(i, x_i)²`.
-fn squares<T: Real>(x: &[T], f: impl Fn(usize, f64) -> f64 + Sync) -> f64 {
-    sum(x.len().div_ceil(BLOCK), &|block| {
-        let first = block * BLOCK;
-        // Four partial sums break the chain of additions.
-        let mut sums = [0.0; 4];
-        for (i, v) in x[first..(first + BLOCK).min(x.len())].iter().enumerate() {
-            let v = f(first + i, v.to_f64());
-            sums[i % 4] += v * v;
-        }
-        (sums[0] + sums[1]) + (sums[2] + sums[3])
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ops::ParamSpec;
-    use crate::tensor::Shape;
-
-    fn layout() -> ParamLayout {
-        let spec = |kind| ParamSpec { name: "p", shape: Shape::new([40_000]), kind };
-        let mut layout = ParamLayout::default();
-        layout.extend("", &[("w".into(), spec(ParamKind::Kernel)), ("b".into(), spec(ParamKind::Shift))]);
-        layout
-    }
-
-    fn ramp(len: usize, scale: f64) -> Vec<f64> {
-        (0..len).map(|i| ((i % 101) as f64 - 50.0) * scale).collect()
-    }
-
-    #[test]
-    fn the_norm_includes_l2_on_kernels_only() {
-        let (layout, config) = (layout(), OptimConfig { l2: 0.25, ..Default::default() });
-        let (w, g) = (ramp(80_000, 0.1), ramp(80_000, 0.01));
-        let expected: f64 =
-            (0..80_000).map(|i| g[i] + if i < 40_000 { 0.5 * w[i] } else { 0.0 }).map(|v| v * v).sum();
-        assert!((gradient_norm(&config, &layout, &w, &g) - expected.sqrt()).abs() < 1e-9 * expected.sqrt());
-        let penalty: f64 = w[..40_000].iter().map(|w| 0.25 * w * w).sum();
-        assert!((l2_penalty(&layout, &w, 0.25) - penalty).abs() < 1e-9 * penalty);
-    }
-
-    #[test]
-    fn clipping_scales_the_whole_gradient_to_the_norm() {
-        let layout = layout();
-        let config = OptimConfig { l2: 0.0, momentum: 0.0, clip_norm: 2.0, ..Default::default() };
-        let (mut w, g) = (vec![0.0; 80_000], ramp(80_000, 1.0));
-        let mut v = w.clone();
-        let norm = gradient_norm(&config, &layout, &w, &g);
-        update(&config, 1.0, norm, &layout, &mut w, &g, &mut v);
-        let moved = w.iter().map(|w| w * w).sum::<f64>().sqrt();
-        assert!((moved - 2.0).abs() < 1e-9, "{moved}");
-    }
-
-    #[test]
-    fn lars_moves_a_kernel_by_a_fixed_part_of_its_norm() {
-        let layout = layout();
-        let config = OptimConfig { l2: 0.0, momentum: 0.0, lars: 0.01, ..Default::default() };
-        let (mut w, g) = (ramp(80_000, 1.0), ramp(80_000, 300.0));
-        let (before, mut v) = (w.clone(), vec![0.0; 80_000]);
-        update(&config, 1.0, 0.0, &layout, &mut w, &g, &mut v);
-        let length = |v: &mut dyn Iterator<Item = f64>| v.map(|v| v * v).sum::<f64>().sqrt();
-        let moved = length(&mut (0..40_000).map(|i| w[i] - before[i]));
-        let norm = length(&mut before[..40_000].iter().copied());
-        assert!((moved / norm - 0.01).abs() < 1e-12);
+#[inline(always)]
+fn add_squares<T: Real>(w: &[T], g: &[T], decay: T, gradient: &mut [f64; LANES], weights: &mut [f64; LANES]) {
+    for (((sum_g, sum_w), &w), &g) in gradient.iter_mut().zip(weights).zip(w).zip(g) {
+        let (total, w) = ((g + decay * w).to_f64(), w.to_f64());
+        *sum_g += total * total;
+        *sum_w += w * w;
     }
 }

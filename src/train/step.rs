@@ -6,7 +6,7 @@ use super::network::{Network, NetworkPlan};
 use crate::data::{Batch, ClipConfig};
 use crate::models::{self, Init};
 use crate::ops::augment;
-use crate::optim::{self, OptimConfig};
+use crate::optim::{Measured, OptimConfig, Optimiser};
 use crate::tensor::NamedTensor;
 use crate::{Error, Result};
 
@@ -42,13 +42,10 @@ pub struct TrainState {
 #[derive(Debug)]
 pub struct TrainStep {
     network: Network<f32>,
-    /// At the same places as the parameters.
-    momentum: Vec<f32>,
-    optim: OptimConfig,
+    optimiser: Optimiser<f32>,
     crop: usize,
     frames: usize,
     step: u64,
-    total_steps: u64,
     peak_bytes: usize,
 }
 
@@ -67,9 +64,8 @@ impl TrainStep {
         let mut network = Network::new(plan);
         let (layout, params, _) = network.parts_mut();
         models::initialise(layout, init, seed, params);
-        let momentum = vec![0.0; layout.len()];
-        let (crop, frames) = (clip.crop, clip.frames);
-        Self { network, momentum, optim: optim.clone(), crop, frames, step: 0, total_steps, peak_bytes }
+        let optimiser = Optimiser::new(optim, total_steps, layout);
+        Self { network, optimiser, crop: clip.crop, frames: clip.frames, step: 0, peak_bytes }
     }
 
     /// Exact bytes allocated for the step.
@@ -90,9 +86,8 @@ impl TrainStep {
             })
         })?;
         let (layout, params, gradients) = self.network.parts_mut();
-        let l2 = optim::l2_penalty(layout, params, self.optim.l2);
-        let grad_norm = optim::gradient_norm(&self.optim, layout, params, gradients);
-        for (what, value) in [("loss", losses.total + l2), ("gradient norm", grad_norm)] {
+        let Measured { l2, gradient_norm } = self.optimiser.measure(layout, params, gradients);
+        for (what, value) in [("loss", losses.total + l2), ("gradient norm", gradient_norm)] {
             if !value.is_finite() {
                 return Err(Error::NonFinite {
                     what: format!(
@@ -106,8 +101,7 @@ impl TrainStep {
                 });
             }
         }
-        let lr = optim::learning_rate(&self.optim, self.step, self.total_steps);
-        optim::update(&self.optim, lr, grad_norm, layout, params, gradients, &mut self.momentum);
+        let lr = self.optimiser.update(self.step, layout, params, gradients);
         self.step += 1;
         Ok(StepReport {
             contrastive: losses.total,
@@ -115,7 +109,7 @@ impl TrainStep {
             spatial: losses.spatial,
             temporal: losses.temporal,
             lr,
-            grad_norm,
+            grad_norm: gradient_norm,
         })
     }
 
@@ -125,7 +119,7 @@ impl TrainStep {
         TrainState {
             step: self.step,
             weights: layout.export(&self.network.params),
-            momentum: layout.export(&self.momentum),
+            momentum: layout.export(&self.optimiser.momentum),
         }
     }
 
@@ -136,7 +130,7 @@ impl TrainStep {
     pub fn restore(&mut self, state: &TrainState) -> Result<()> {
         let (layout, params, _) = self.network.parts_mut();
         layout.import(&state.weights, params)?;
-        layout.import(&state.momentum, &mut self.momentum)?;
+        layout.import(&state.momentum, &mut self.optimiser.momentum)?;
         self.step = state.step;
         Ok(())
     }

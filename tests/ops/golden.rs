@@ -1,38 +1,66 @@
 //! `tests/golden/ops.safetensors`: inputs and results computed by PyTorch in float64, rounded to float32.
 
+use std::path::Path;
 use std::sync::LazyLock;
 
 use hdc::tensor::random::Stream;
 use hdc::tensor::{Real, layout};
+use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 
-static BYTES: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/ops.safetensors")).unwrap()
-});
-static FILE: LazyLock<SafeTensors<'static>> = LazyLock::new(|| SafeTensors::deserialize(&BYTES).unwrap());
-static META: LazyLock<Value> = LazyLock::new(|| {
-    let (_, header) = SafeTensors::read_metadata(&BYTES).unwrap();
-    serde_json::from_str(&header.metadata().as_ref().unwrap()["hdc"]).unwrap()
-});
+/// A golden file in memory.
+#[derive(Debug)]
+struct File {
+    tensors: SafeTensors<'static>,
+    meta: Value,
+}
+
+impl File {
+    fn open(name: &str) -> Self {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+        let bytes: &'static [u8] = std::fs::read(path).unwrap().leak();
+        let (_, header) = SafeTensors::read_metadata(bytes).unwrap();
+        let meta = serde_json::from_str(&header.metadata().as_ref().unwrap()["hdc"]).unwrap();
+        Self { tensors: SafeTensors::deserialize(bytes).unwrap(), meta }
+    }
+
+    fn cases(&self) -> &Vec<Value> {
+        self.meta["cases"].as_array().unwrap()
+    }
+}
+
+static OPS: LazyLock<File> = LazyLock::new(|| File::open("ops.safetensors"));
+static AUGMENT: LazyLock<File> = LazyLock::new(|| File::open("augment.safetensors"));
 
 /// Names of the cases that start with `prefix`.
 pub fn cases(prefix: &str) -> Vec<String> {
-    let all = META["cases"].as_array().unwrap().iter();
+    let all = OPS.cases().iter();
     all.map(|c| c["case"].as_str().unwrap().to_owned()).filter(|n| n.starts_with(prefix)).collect()
 }
 
 /// One case.
 #[derive(Debug)]
 pub struct Case {
-    name: String,
-    meta: &'static Value,
+    /// Its name.
+    pub name: String,
+    /// Its settings.
+    pub meta: &'static Value,
+    file: &'static File,
 }
 
 /// The case of this name; fails if the file has none.
 pub fn case(name: &str) -> Case {
-    let meta = META["cases"].as_array().unwrap().iter().find(|c| c["case"] == name);
-    Case { name: name.to_owned(), meta: meta.unwrap_or_else(|| panic!("no golden case {name}")) }
+    let meta = OPS.cases().iter().find(|c| c["case"] == name);
+    let meta = meta.unwrap_or_else(|| panic!("no golden case {name}"));
+    Case { name: name.to_owned(), meta, file: &OPS }
+}
+
+/// All cases of the augmentation.
+pub fn augment_cases() -> Vec<Case> {
+    let case =
+        |meta: &'static Value| Case { name: meta["case"].as_str().unwrap().to_owned(), meta, file: &AUGMENT };
+    AUGMENT.cases().iter().map(case).collect()
 }
 
 impl Case {
@@ -46,8 +74,8 @@ impl Case {
         std::array::from_fn(|i| self.meta[key][i].as_u64().unwrap() as usize)
     }
 
-    fn view(&self, tensor: &str) -> safetensors::tensor::TensorView<'static> {
-        FILE.tensor(&format!("{}/{tensor}", self.name)).unwrap()
+    fn view(&self, tensor: &str) -> TensorView<'static> {
+        self.file.tensors.tensor(&format!("{}/{tensor}", self.name)).unwrap()
     }
 
     /// Extents as PyTorch has them.
@@ -84,6 +112,13 @@ impl Case {
         let values: Vec<i32> = words.map(|b| i32::from_le_bytes(b.try_into().unwrap())).collect();
         channels_last(view.shape(), &values)
     }
+
+    /// Bytes in the file's order.
+    pub fn bytes(&self, tensor: &str) -> Vec<u8> {
+        let view = self.view(tensor);
+        assert_eq!(view.dtype(), Dtype::U8);
+        view.data().to_vec()
+    }
 }
 
 fn channels_last<T: Copy>(shape: &[usize], values: &[T]) -> Vec<T> {
@@ -95,8 +130,8 @@ fn channels_last<T: Copy>(shape: &[usize], values: &[T]) -> Vec<T> {
 #[test]
 fn random_streams_are_those_of_the_reference() {
     for name in ["backbone.conv1.weight", "heads.o3.bias", "x"] {
-        let case = Case { name: format!("prng/{name}"), meta: &META };
-        let mut stream = Stream::new(name, META["seed"].as_u64().unwrap());
+        let case = Case { name: format!("prng/{name}"), meta: &OPS.meta, file: &OPS };
+        let mut stream = Stream::new(name, OPS.meta["seed"].as_u64().unwrap());
         for (i, want) in case.values::<f64>("r").into_iter().enumerate() {
             assert_eq!(2.0 * stream.next_unit() - 1.0, want, "{name}[{i}]");
         }

@@ -29,7 +29,7 @@ pub fn check(label: &str, op: &dyn Op<f64>, seed: u64) {
         let picks = pick(analytic.len(), seed + t as u64);
         let mut numerical = vec![];
         for &i in &picks {
-            let mut at = |delta: f64, feed: &mut Feed<f64>| {
+            let at = |delta: f64, feed: &mut Feed<f64>| {
                 let tensor = if t < inputs { &mut feed.inputs[t] } else { &mut feed.params[t - inputs] };
                 let kept = tensor[i];
                 tensor[i] = kept + delta;

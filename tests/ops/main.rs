@@ -1,14 +1,30 @@
 //! Every operation against float64 goldens from PyTorch, numerical gradients, its own specification and the
 //! contract that all operations keep.
 
+mod augment;
 mod contract;
 mod data;
 mod golden;
 mod gradient;
+mod info_nce;
 mod instance_norm;
+mod linear;
+mod max_pool3d;
+mod sgd;
+mod slot_pool;
 
 /// Groups of golden cases, and the module that tests each.
-const GOLDEN_GROUPS: [(&str, &str); 2] = [("conv/", "conv3d"), ("norm/", "instance_norm")];
+const GOLDEN_GROUPS: [(&str, &str); 9] = [
+    ("conv/", "conv3d"),
+    ("norm/", "instance_norm"),
+    ("maxpool/", "max_pool3d"),
+    ("avgpool/", "slot_pool"),
+    ("linear/", "linear"),
+    ("infonce/", "info_nce"),
+    ("slot_infonce/", "info_nce"),
+    ("heads", "info_nce"),
+    ("sgd/", "sgd"),
+];
 
 #[test]
 fn every_golden_case_belongs_to_a_tested_group() {

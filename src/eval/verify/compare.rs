@@ -57,7 +57,12 @@ pub fn compare(
         let values = computed.get(base).ok_or_else(|| file.lacks(&format!("{base} among the computed")))?;
         let (error, norm) = match view {
             "" => distance(values, &golden.data),
-            "sample" => distance(&sample(values, golden.data.len()), &golden.data),
+            // Weighs in its group as the whole tensor that it stands for.
+            "sample" => {
+                let (error, norm) = distance(&sample(values, golden.data.len()), &golden.data);
+                let weight = values.len() as f64 / golden.data.len().max(1) as f64;
+                (error * weight, norm * weight)
+            }
             // A sum cancels, so it is held against the absolute sum. The three relative errors weigh as much
             // in their group as the tensor's norm does.
             "stats" if golden.data.len() == 3 => {

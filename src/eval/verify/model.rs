@@ -10,7 +10,7 @@ use super::golden::{Golden, GoldenFile};
 use crate::graph::{Executor, ParamLayout};
 use crate::models::{self, BLOCKS, Backbone, Init, ModelConfig, Role};
 use crate::ops::ParamKind;
-use crate::optim::{self, OptimConfig, Schedule};
+use crate::optim::{OptimConfig, Optimiser, Schedule};
 use crate::tensor::layout::{channels_first, channels_last};
 use crate::tensor::random::Stream;
 use crate::tensor::{Dtype, Real};
@@ -110,7 +110,8 @@ fn run<T: Real>(file: &GoldenFile, setup: &Setup) -> Result<BTreeMap<String, Vec
 
     features(setup, &layout, &network.params, &input, &mut out)?;
     let mut losses = Vec::new();
-    let mut momentum = vec![T::ZERO; layout.len()];
+    let mut optimiser = Optimiser::new(&setup.optim, setup.steps as u64, &layout);
+    let reported = OptimConfig { l2: REPORTED_L2, ..setup.optim.clone() };
     for step in 0..=setup.steps {
         let parts = network.forward_backward(|clips, to| {
             to.copy_from_slice(&input[clips.start * clip..clips.end * clip]);
@@ -127,20 +128,14 @@ fn run<T: Real>(file: &GoldenFile, setup: &Setup) -> Result<BTreeMap<String, Vec
                 }
             }
             out.insert("loss.total".into(), vec![parts.total]);
-            let penalty = optim::l2_penalty(&layout, &network.params, REPORTED_L2);
-            out.insert("loss.l2_penalty".into(), vec![penalty]);
+            let mut with_reported = Optimiser::new(&reported, setup.steps as u64, &layout);
+            let measured = with_reported.measure(&layout, &network.params, &network.gradients);
+            out.insert("loss.l2_penalty".into(), vec![measured.l2]);
         }
         if step < setup.steps {
-            let lr = optim::learning_rate(&setup.optim, step as u64, setup.steps as u64);
-            optim::update(
-                &setup.optim,
-                lr,
-                0.0,
-                &layout,
-                &mut network.params,
-                &network.gradients,
-                &mut momentum,
-            );
+            let (layout, params, gradients) = network.parts_mut();
+            optimiser.measure(layout, params, gradients);
+            optimiser.update(step as u64, layout, params, gradients);
         }
     }
     out.insert("loss.step".into(), losses);

@@ -14,7 +14,7 @@ use crate::ops::{
     Backward, Forward, Gradient, Op, ParamKind, ParamSpec, Pass, WriteMode, info_nce, linear, max_pool3d,
     slot_pool,
 };
-use crate::optim::{self, OptimConfig};
+use crate::optim::{OptimConfig, Optimiser};
 use crate::tensor::layout::{channels_first, channels_last};
 use crate::tensor::random::Stream;
 use crate::tensor::{Dtype, Real, Shape};
@@ -359,16 +359,17 @@ impl Case<'_> {
         layout.extend("", &[spec("w", w.len(), ParamKind::Kernel), spec("b", b.len(), ParamKind::Shift)]);
         let places = [layout.params()[0].range.clone(), layout.params()[1].range.clone()];
         let mut params = vec![T::ZERO; layout.len()];
-        let (mut gradients, mut momentum) = (params.clone(), params.clone());
+        let mut gradients = params.clone();
         params[places[0].clone()].copy_from_slice(&w);
         params[places[1].clone()].copy_from_slice(&b);
         let (mut ws, mut bs) = (Vec::new(), Vec::new());
         let steps = gw.len() / w.len();
+        let mut optimiser = Optimiser::new(&config, steps as u64, &layout);
         for step in 0..steps {
             gradients[places[0].clone()].copy_from_slice(&gw[step * w.len()..][..w.len()]);
             gradients[places[1].clone()].copy_from_slice(&gb[step * b.len()..][..b.len()]);
-            let lr = optim::learning_rate(&config, step as u64, steps as u64);
-            optim::update(&config, lr, 0.0, &layout, &mut params, &gradients, &mut momentum);
+            optimiser.measure(&layout, &params, &gradients);
+            optimiser.update(step as u64, &layout, &mut params, &gradients);
             ws.extend_from_slice(&params[places[0].clone()]);
             bs.extend_from_slice(&params[places[1].clone()]);
         }

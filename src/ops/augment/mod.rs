@@ -99,31 +99,54 @@ impl Problem {
     /// `interpolate(mode="bilinear", align_corners=False)` of the crop), flip.
     fn resize<T: Real>(&self, transform: &ClipTransform, rgb: &[u8], out: &mut [T]) {
         let crop = transform.crop;
-        let frames = rgb.chunks_exact(self.height * self.width * 3);
-        for (frame, out) in frames.zip(out.chunks_exact_mut(self.side * self.side * 3)) {
-            for (y, out) in out.chunks_exact_mut(self.side * 3).enumerate() {
-                let (y0, y1, fy) = neighbours(y, self.side, crop.height as usize);
-                let row = |y: usize| {
-                    let start = ((crop.y as usize + y) * self.width + crop.x as usize) * 3;
-                    &frame[start..start + crop.width as usize * 3]
-                };
-                let (upper, lower, fy) = (row(y0), row(y1), T::from_f64(fy));
-                for x in 0..self.side {
-                    let (x0, x1, fx) = neighbours(x, self.side, crop.width as usize);
-                    let fx = T::from_f64(fx);
-                    let x = if transform.flip { self.side - 1 - x } else { x };
-                    for (c, out) in out[x * 3..x * 3 + 3].iter_mut().enumerate() {
-                        let along = |row: &[u8]| {
-                            let [a, b] = [x0, x1].map(|x| T::from_f64(f64::from(row[x * 3 + c])));
-                            a + (b - a) * fx
-                        };
-                        let (a, b) = (along(upper), along(lower));
-                        *out = a + (b - a) * fy;
+        let (height, width) = (crop.height as usize, crop.width as usize);
+        for start in (0..self.side).step_by(COLUMNS) {
+            let columns = COLUMNS.min(self.side - start);
+            let mut table = [(0, 0, T::ZERO); COLUMNS];
+            for (x, entry) in table[..columns].iter_mut().enumerate() {
+                let (x0, x1, share) = neighbours(start + x, self.side, width);
+                *entry = (x0 * 3, x1 * 3, T::from_f64(share));
+            }
+            let frames = rgb.chunks_exact(self.height * self.width * 3);
+            for (frame, out) in frames.zip(out.chunks_exact_mut(self.side * self.side * 3)) {
+                for (y, out) in out.chunks_exact_mut(self.side * 3).enumerate() {
+                    let (y0, y1, share) = neighbours(y, self.side, height);
+                    let row = |y: usize| {
+                        let start = ((crop.y as usize + y) * self.width + crop.x as usize) * 3;
+                        &frame[start..start + width * 3]
+                    };
+                    let pixels = table[..columns].iter();
+                    let pixels = pixels.map(|&at| blend(row(y0), row(y1), at, T::from_f64(share)));
+                    if transform.flip {
+                        let end = (self.side - start) * 3;
+                        let out = out[end - columns * 3..end].rchunks_exact_mut(3);
+                        out.zip(pixels).for_each(|(out, p)| out.copy_from_slice(&p));
+                    } else {
+                        let out = out[start * 3..(start + columns) * 3].chunks_exact_mut(3);
+                        out.zip(pixels).for_each(|(out, p)| out.copy_from_slice(&p));
                     }
                 }
             }
         }
     }
+}
+
+/// Columns of the output whose source positions are tabled at a time.
+const COLUMNS: usize = 128;
+
+/// One pixel from two rows; `(x0, x1, fx)` are the offsets in both and the share of the second, `fy` the
+/// share of the lower row.
+#[inline(always)]
+fn blend<T: Real>(upper: &[u8], lower: &[u8], (x0, x1, fx): (usize, usize, T), fy: T) -> [T; 3] {
+    let pixel = |row: &[u8], x: usize| -> [T; 3] {
+        let rgb = &row[x..x + 3];
+        [rgb[0], rgb[1], rgb[2]].map(|v| T::from_f64(f64::from(v)))
+    };
+    let [a, b] = [upper, lower].map(|row| {
+        let (a, b) = (pixel(row, x0), pixel(row, x1));
+        [0, 1, 2].map(|c| a[c] + (b[c] - a[c]) * fx)
+    });
+    [0, 1, 2].map(|c| a[c] + (b[c] - a[c]) * fy)
 }
 
 /// The two source positions of output `i`, and the share of the second.

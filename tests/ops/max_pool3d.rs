@@ -1,0 +1,108 @@
+//! Max-pool.
+
+use hdc::ops::max_pool3d::{Problem, reference};
+use hdc::ops::{Forward, Op};
+use hdc::tensor::{Real, Shape};
+
+use crate::contract::{self, Feed, Reference};
+use crate::data::{Kind, assert_close};
+use crate::{golden, gradient};
+
+type Triple = [usize; 3];
+
+/// Clips, extents (T, H, W, C) of one, kernel, stride, pad.
+const HOSTILE: [(usize, [usize; 4], Triple, Triple, Triple); 9] = [
+    (2, [3, 7, 9, 5], [1, 2, 2], [1, 2, 2], [0, 0, 0]),
+    (1, [2, 2, 2, 1], [2, 2, 2], [2, 2, 2], [0, 0, 0]),
+    (2, [5, 7, 9, 3], [3, 3, 3], [2, 2, 2], [1, 1, 1]),
+    (2, [4, 6, 8, 83], [3, 3, 3], [2, 2, 2], [1, 1, 1]),
+    (2, [1, 5, 5, 16], [1, 3, 3], [1, 1, 1], [0, 1, 1]),
+    (3, [2, 5, 4, 17], [2, 3, 1], [1, 2, 3], [1, 0, 0]),
+    (1, [3, 3, 3, 2], [1, 1, 1], [2, 2, 2], [0, 0, 0]),
+    (1, [1, 1, 1, 4], [1, 1, 1], [1, 1, 1], [0, 0, 0]),
+    (2, [4, 28, 28, 64], [2, 2, 2], [2, 2, 2], [0, 0, 0]),
+];
+
+fn golden_case<T: Real>(name: &str) {
+    let case = golden::case(name);
+    let label = &format!("{name} {:?}", T::DTYPE);
+    let shape = case.shape_last("x");
+    let [kernel, stride, pad] = ["kernel", "stride", "pad"].map(|k| case.triple(k));
+    let p = Problem::new(&Shape::new(shape.clone()), kernel, stride, pad).unwrap();
+    let op: &dyn Op<T> = &p;
+    let feed = Feed { inputs: vec![case.values_last("x")], params: vec![], dy: case.values_last("dy") };
+    let y = contract::forward(label, op, &feed, &|io| op.forward(io));
+    assert_eq!(op.output_shape().dims(), case.shape_last("y"), "{label}");
+    assert_close(label, &y.output, &case.values_last("y"), 0.0, 0.0);
+
+    // PyTorch counts places in the whole map; ours are within the window.
+    let (dims, out) = (&shape[1..4], op.output_shape().dims().to_vec());
+    for (i, want) in case.ints_last("argmax").into_iter().enumerate() {
+        let pos = i / out[4];
+        let o = [pos / out[3] / out[2] % out[1], pos / out[3] % out[2], pos % out[3]];
+        let k = usize::from(y.saved[i]);
+        let k = [k / kernel[2] / kernel[1], k / kernel[2] % kernel[1], k % kernel[2]];
+        let at: Triple = std::array::from_fn(|a| o[a] * stride[a] + k[a] - pad[a]);
+        assert_eq!((at[0] * dims[1] + at[1]) * dims[2] + at[2], want as usize, "{label} argmax [{i}]");
+    }
+    let d = contract::backward(label, op, &feed, &y, &|io| op.backward(io));
+    // Overlapping windows add up to eight gradients, in another order than PyTorch.
+    assert_close(&format!("{label} dx"), &d.dx[0], &case.values_last("dx"), 1e-7, 0.0);
+}
+
+#[test]
+fn agrees_with_pytorch() {
+    let names = golden::cases("maxpool/");
+    assert_eq!(names.len(), 18);
+    for name in names {
+        golden_case::<f64>(&name);
+        golden_case::<f32>(&name);
+    }
+}
+
+fn contract_case<T: Real>(kind: Kind) {
+    for (clips, [t, h, w, c], kernel, stride, pad) in HOSTILE {
+        let problem = |n: usize| Problem::new(&Shape::new([n, t, h, w, c]), kernel, stride, pad).unwrap();
+        let p = problem(clips);
+        let reference = Reference {
+            forward: &|io| reference::forward(&p, io),
+            backward: &|io| reference::backward(&p, io),
+        };
+        let label = &format!("{t}×{h}×{w}×{c} {kernel:?} {stride:?} {pad:?}");
+        // Both add in raster order of the outputs, but accumulating rounds once more on real data.
+        let tolerance = if kind == Kind::Integer { 0.0 } else { 1e-6 };
+        contract::check::<T>(label, clips, &|n| Box::new(problem(n)), &reference, kind, tolerance);
+    }
+}
+
+#[test]
+fn keeps_the_contract() {
+    for kind in [Kind::Real, Kind::Integer] {
+        contract_case::<f32>(kind);
+        contract_case::<f64>(kind);
+    }
+}
+
+#[test]
+fn gradients_are_those_of_central_differences() {
+    for (clips, [t, h, w, c], kernel, stride, pad) in HOSTILE {
+        let op = Problem::new(&Shape::new([clips, t, h, w, c]), kernel, stride, pad).unwrap();
+        gradient::check(&format!("{clips}×{t}×{h}×{w}×{c} {kernel:?}"), &op, 3);
+    }
+}
+
+#[test]
+fn a_nan_wins_and_infinities_have_a_place() {
+    let p = Problem::new(&Shape::new([1, 1, 1, 6, 1]), [1, 1, 3], [1, 1, 3], [0; 3]).unwrap();
+    let x = [1.0, f32::NAN, 2.0, f32::NEG_INFINITY, f32::NEG_INFINITY, f32::NEG_INFINITY];
+    let (mut y, mut saved) = ([0.0; 2], [9; 2]);
+    p.forward(Forward {
+        inputs: [&x[..]].into_iter().collect(),
+        params: Default::default(),
+        output: &mut y,
+        saved: &mut saved,
+        workspace: &mut [],
+    });
+    assert!(y[0].is_nan() && y[1] == f32::NEG_INFINITY, "{y:?}");
+    assert_eq!(saved, [1, 0]);
+}
