@@ -5,11 +5,17 @@
 //!
 //! One clip at a time; the caller runs clips in parallel.
 
-mod colour;
+mod cpu;
+mod planes;
+pub mod reference;
 
 use crate::tensor::Real;
 use crate::tensor::transform::{ClipTransform, ColourStep};
 use crate::{Error, Result};
+
+/// Weights of red, green and blue in a pixel's grey (ITU-R BT.601). They add up to 1, so that grey stays grey
+/// (torchvision's 0.2989 would darken it a little).
+const GREY: [f64; 3] = [0.299, 0.587, 0.114];
 
 /// Extents of one clip, checked.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -43,19 +49,7 @@ impl Problem {
     /// buffers of other sizes; nothing is written then.
     pub fn run<T: Real>(&self, transform: &ClipTransform, rgb: &[u8], out: &mut [T]) -> Result<()> {
         self.check(transform, rgb.len(), out.len())?;
-        self.resize(transform, rgb, out);
-        for step in transform.colour.iter().flatten() {
-            colour::apply(*step, out);
-        }
-        let scale = T::from_f64(1.0 / 127.5);
-        for pixel in out.chunks_exact_mut(3) {
-            if let Some(channel) = transform.replicate {
-                pixel.fill(pixel[usize::from(channel)]);
-            }
-            for v in pixel {
-                *v = *v * scale - T::ONE;
-            }
-        }
+        cpu::run(self, transform, rgb, out);
         Ok(())
     }
 
@@ -93,36 +87,6 @@ impl Problem {
             );
         }
         Ok(())
-    }
-
-    /// Crop, bilinear resize with half-pixel centres and no antialiasing (PyTorch's
-    /// `interpolate(mode="bilinear", align_corners=False)` of the crop), flip.
-    fn resize<T: Real>(&self, transform: &ClipTransform, rgb: &[u8], out: &mut [T]) {
-        let crop = transform.crop;
-        let frames = rgb.chunks_exact(self.height * self.width * 3);
-        for (frame, out) in frames.zip(out.chunks_exact_mut(self.side * self.side * 3)) {
-            for (y, out) in out.chunks_exact_mut(self.side * 3).enumerate() {
-                let (y0, y1, fy) = neighbours(y, self.side, crop.height as usize);
-                let row = |y: usize| {
-                    let start = ((crop.y as usize + y) * self.width + crop.x as usize) * 3;
-                    &frame[start..start + crop.width as usize * 3]
-                };
-                let (upper, lower, fy) = (row(y0), row(y1), T::from_f64(fy));
-                for x in 0..self.side {
-                    let (x0, x1, fx) = neighbours(x, self.side, crop.width as usize);
-                    let fx = T::from_f64(fx);
-                    let x = if transform.flip { self.side - 1 - x } else { x };
-                    for (c, out) in out[x * 3..x * 3 + 3].iter_mut().enumerate() {
-                        let along = |row: &[u8]| {
-                            let [a, b] = [x0, x1].map(|x| T::from_f64(f64::from(row[x * 3 + c])));
-                            a + (b - a) * fx
-                        };
-                        let (a, b) = (along(upper), along(lower));
-                        *out = a + (b - a) * fy;
-                    }
-                }
-            }
-        }
     }
 }
 
@@ -164,18 +128,5 @@ mod tests {
         assert!(p.run(&transform(0, 0, 4, 5), &rgb[1..], &mut out).is_err());
         assert!(p.run(&transform(0, 0, 4, 5), &rgb, &mut out[1..]).is_err());
         assert_eq!(out, [7.0; 12]);
-    }
-
-    #[test]
-    fn a_crop_of_the_output_size_is_copied() {
-        let p = Problem::new(2, 4, 5, 3).unwrap();
-        let rgb: Vec<u8> = (0..120).map(|i| (i * 2) as u8).collect();
-        let mut out = [0.0_f64; 54];
-        p.run(&transform(1, 2, 3, 3), &rgb, &mut out).unwrap();
-        for (i, v) in out.into_iter().enumerate() {
-            let (t, y, x, c) = (i / 27, i / 9 % 3, i / 3 % 3, i % 3);
-            let from = ((t * 4 + y + 1) * 5 + x + 2) * 3 + c;
-            assert!((v - (f64::from(rgb[from]) / 127.5 - 1.0)).abs() < 1e-14);
-        }
     }
 }
