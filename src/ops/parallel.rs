@@ -87,16 +87,16 @@ pub(crate) fn for_each<S: Split, F: Fn(usize, S) + Sync>(order: Order, units: us
     go(order, 0, units, s.split(units).0, &f);
 }
 
-/// Sum over `0..units` in the order of a fixed binary tree.
-pub(crate) fn sum(units: usize, f: &(impl Fn(usize) -> f64 + Sync)) -> f64 {
-    fn go(first: usize, units: usize, f: &(impl Fn(usize) -> f64 + Sync)) -> f64 {
+/// Sums over `0..units` in the order of a fixed binary tree.
+pub(crate) fn sums<const N: usize>(units: usize, f: &(impl Fn(usize) -> [f64; N] + Sync)) -> [f64; N] {
+    fn go<const N: usize>(first: usize, units: usize, f: &(impl Fn(usize) -> [f64; N] + Sync)) -> [f64; N] {
         match units {
-            0 => 0.0,
+            0 => [0.0; N],
             1 => f(first),
             _ => {
                 let at = units / 2;
                 let (a, b) = rayon::join(|| go(first, at, f), || go(first + at, units - at, f));
-                a + b
+                std::array::from_fn(|i| a[i] + b[i])
             }
         }
     }
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_sum_visits_every_unit() {
-        assert_eq!(sum(0, &|_| 1.0), 0.0);
-        assert_eq!(sum(101, &|i| i as f64), 5050.0);
+        assert_eq!(sums(0, &|_| [1.0]), [0.0]);
+        assert_eq!(sums(101, &|i| [i as f64, 1.0]), [5050.0, 101.0]);
     }
 }

@@ -50,32 +50,12 @@ impl KerasSgd {
     /// Sums over one tensor; the same bits for any number of threads.
     pub fn squares<T: Real>(&self, kind: ParamKind, w: &[T], g: &[T]) -> Squares {
         let decay = T::from_f64(2.0 * self.l2(kind));
-        let block = |data: &'_ [T], i: usize| i * BLOCK..((i + 1) * BLOCK).min(data.len());
-        let units = w.len().div_ceil(BLOCK);
-        let gradient = parallel::sum(units, &|i| {
-            let (w, g) = (&w[block(w, i)], &g[block(w, i)]);
+        let [gradient, weights] = parallel::sums(w.len().div_ceil(BLOCK), &|i| {
+            let block = i * BLOCK..((i + 1) * BLOCK).min(w.len());
+            let (w, g) = (&w[block.clone()], &g[block]);
             simd::dispatch(
                 #[inline(always)]
-                || {
-                    sum_squares(
-                        w.len(),
-                        #[inline(always)]
-                        |j| g[j] + decay * w[j],
-                    )
-                },
-            )
-        });
-        let weights = parallel::sum(units, &|i| {
-            let w = &w[block(w, i)];
-            simd::dispatch(
-                #[inline(always)]
-                || {
-                    sum_squares(
-                        w.len(),
-                        #[inline(always)]
-                        |j| w[j],
-                    )
-                },
+                || block_squares(w, g, decay),
             )
         });
         Squares { gradient, weights }
@@ -131,20 +111,24 @@ impl KerasSgd {
     }
 }
 
-/// Σ value(j)² over `0..len` in f64.
+/// Σ(g + decay·w)² and Σw² of one block, in f64.
 #[inline(always)]
-fn sum_squares<T: Real>(len: usize, value: impl Fn(usize) -> T) -> f64 {
-    let mut lanes = [0.0; LANES];
-    let whole = len / LANES * LANES;
-    for start in (0..whole).step_by(LANES) {
-        for (l, lane) in lanes.iter_mut().enumerate() {
-            let v = value(start + l).to_f64();
-            *lane += v * v;
-        }
+fn block_squares<T: Real>(w: &[T], g: &[T], decay: T) -> [f64; 2] {
+    let (mut gradient, mut weights) = ([0.0; LANES], [0.0; LANES]);
+    let (whole_w, whole_g) = (w.chunks_exact(LANES), g.chunks_exact(LANES));
+    let (rest_w, rest_g) = (whole_w.remainder(), whole_g.remainder());
+    for (w, g) in whole_w.zip(whole_g) {
+        add_squares(w, g, decay, &mut gradient, &mut weights);
     }
-    for j in whole..len {
-        let v = value(j).to_f64();
-        lanes[j - whole] += v * v;
+    add_squares(rest_w, rest_g, decay, &mut gradient, &mut weights);
+    [gradient.iter().sum(), weights.iter().sum()]
+}
+
+#[inline(always)]
+fn add_squares<T: Real>(w: &[T], g: &[T], decay: T, gradient: &mut [f64; LANES], weights: &mut [f64; LANES]) {
+    for (((sum_g, sum_w), &w), &g) in gradient.iter_mut().zip(weights).zip(w).zip(g) {
+        let (total, w) = ((g + decay * w).to_f64(), w.to_f64());
+        *sum_g += total * total;
+        *sum_w += w * w;
     }
-    lanes.iter().sum()
 }

@@ -19,7 +19,7 @@ pub(super) fn forward<T: Real>(p: &Problem, io: Forward<'_, T>) {
     });
 }
 
-/// Calls `chunk(LANES, first channel)` for pieces of 64, 16 and 1 channels.
+/// Calls `chunk(LANES, first channel)` for pieces of 64, 16, 8 and 1 channels.
 macro_rules! over_channels {
     ($channels:expr, |$c:ident| $f:ident($($arg:expr),*)) => {
         let mut $c = 0;
@@ -30,6 +30,10 @@ macro_rules! over_channels {
         while $c + 16 <= $channels {
             $f::<T, 16>($($arg),*);
             $c += 16;
+        }
+        while $c + 8 <= $channels {
+            $f::<T, 8>($($arg),*);
+            $c += 8;
         }
         while $c < $channels {
             $f::<T, 1>($($arg),*);
@@ -71,25 +75,29 @@ fn largest<T: Real, const L: usize>(
 ) {
     let [extent_t, extent_h, extent_w] = p.input;
     let [_, kernel_h, kernel_w] = p.kernel;
-    let (mut best, mut place) = ([T::NEG_INFINITY; L], [0_u8; L]);
-    let mut first = true;
+    let tap = |kt: usize, kh: usize, kw: usize| ((kt * kernel_h + kh) * kernel_w + kw) as u32;
+    let first = |axis: usize, o: usize| p.pad[axis].saturating_sub(o * p.stride[axis]);
+    // As wide as an f32 while selecting, so that one comparison serves both; all are below 256.
+    let mut place = [tap(first(0, t), first(1, h), first(2, w)); L];
+    let mut best = [T::NEG_INFINITY; L];
     for (kt, t) in p.taps(0, t) {
         for (kh, h) in p.taps(1, h) {
             for (kw, w) in p.taps(2, w) {
                 let at = (((n * extent_t + t) * extent_h + h) * extent_w + w) * p.channels + c;
                 let x: &[T; L] = x[at..].first_chunk().expect("c + L is at most the number of channels");
-                let k = ((kt * kernel_h + kh) * kernel_w + kw) as u8;
+                let k = tap(kt, kh, kw);
                 for l in 0..L {
-                    let wins = first | (x[l] > best[l]) | (x[l] != x[l]);
+                    let wins = (x[l] > best[l]) | (x[l] != x[l]);
                     best[l] = if wins { x[l] } else { best[l] };
                     place[l] = if wins { k } else { place[l] };
                 }
-                first = false;
             }
         }
     }
     y[..L].copy_from_slice(&best);
-    saved[..L].copy_from_slice(&place);
+    for (s, k) in saved[..L].iter_mut().zip(place) {
+        *s = k as u8;
+    }
 }
 
 pub(super) fn backward<T: Real>(p: &Problem, mut io: Backward<'_, T>) {

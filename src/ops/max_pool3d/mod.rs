@@ -63,13 +63,19 @@ impl Problem {
     }
 
     /// Taps of output `o` on axis `axis` that lie inside the input, as (tap, input index).
+    #[inline(always)]
     fn taps(&self, axis: usize, o: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
         let (start, pad, extent) = (o * self.stride[axis], self.pad[axis], self.input[axis]);
         let first = pad.saturating_sub(start);
-        (first..self.kernel[axis]).map(move |k| (k, start + k - pad)).take_while(move |&(_, i)| i < extent)
+        let end = self.kernel[axis].min((extent + pad).saturating_sub(start));
+        (first..end).map(
+            #[inline(always)]
+            move |k| (k, start + k - pad),
+        )
     }
 
     /// Outputs on axis `axis` whose window holds input `i`.
+    #[inline(always)]
     fn windows(&self, axis: usize, i: usize) -> Range<usize> {
         let (k, s, i) = (self.kernel[axis], self.stride[axis], i + self.pad[axis]);
         let first = if i < k { 0 } else { (i - k) / s + 1 };
