@@ -9,6 +9,7 @@ mod cpu;
 mod planes;
 pub mod reference;
 
+use super::Cost;
 use crate::tensor::Real;
 use crate::tensor::transform::{ClipTransform, ColourStep};
 use crate::{Error, Result};
@@ -30,16 +31,32 @@ impl Problem {
     /// From `frames` of `height`×`width` RGB to as many of `side`×`side`.
     ///
     /// # Errors
-    /// An extent of 0.
+    /// An extent of 0, or more elements than memory can address.
     pub fn new(frames: usize, height: usize, width: usize, side: usize) -> Result<Self> {
+        let fault = |hint: &str| {
+            let what = format!("{frames} frames of {height}×{width} to {side}×{side}");
+            Err(Error::shape("augment", what, hint))
+        };
         if [frames, height, width, side].contains(&0) {
-            return Err(Error::shape(
-                "augment",
-                format!("{frames} frames of {height}×{width} to {side}×{side}"),
-                "every extent must be at least 1",
-            ));
+            return fault("every extent must be at least 1");
+        }
+        let fits = |height: usize, width: usize| {
+            let elements = [frames, height, width, 3 * size_of::<f64>()]
+                .into_iter()
+                .try_fold(1_usize, |product, extent| product.checked_mul(extent));
+            elements.is_some_and(|n| isize::try_from(n).is_ok())
+        };
+        if !fits(height, width) || !fits(side, side) {
+            return fault("give extents that fit in memory");
         }
         Ok(Self { frames, height, width, side })
+    }
+
+    /// Arithmetic of resizing and scaling (three interpolations and a scaling a channel), and the elements
+    /// of the output; the bytes of the source are not counted. Colour steps come on top.
+    pub fn cost(&self) -> Cost {
+        let pixels = (self.frames * self.side * self.side) as u64;
+        Cost { flops: pixels * 33, elements: pixels * 3 }
     }
 
     /// Applies `transform` to `rgb`, (T, H, W, 3), and writes `out`, (T, side, side, 3).
@@ -110,6 +127,8 @@ mod tests {
     #[test]
     fn refuses_what_does_not_fit_and_writes_nothing() {
         assert!(Problem::new(1, 0, 4, 4).is_err());
+        assert!(Problem::new(1, usize::MAX, 4, 4).is_err());
+        assert!(Problem::new(1, 4, 4, 1 << 40).is_err());
         let p = Problem::new(1, 4, 5, 2).unwrap();
         let rgb = [0; 60];
         let mut out = [7.0_f32; 12];
