@@ -118,7 +118,8 @@ fn gives_the_same_bits_with_any_number_of_threads() {
 
 #[test]
 fn gradients_are_those_of_central_differences() {
-    for [b, s, d] in HOSTILE.into_iter().take(6) {
+    let more = [[2, 8, 16], [2, 1, 128], [33, 1, 16]];
+    for [b, s, d] in HOSTILE.into_iter().take(6).chain(more) {
         let p = Problem::new(b, s, d, 0.5).unwrap();
         let mut v = ["a", "b"].map(|n| random::<f64>(Kind::Real, n, 3, b * s * d));
         let got = run(&p, &v[0], &v[1], 1.0, None);
@@ -156,6 +157,80 @@ fn alike_vectors_cost_ln_b_and_short_ones_are_floored() {
     nan[4] = f64::NAN;
     assert!(run(&p, &nan, &alike, 1.0, None).loss.is_nan(), "a NaN must reach the loss");
     assert!(run(&p, &alike, &nan, 1.0, None).loss.is_nan(), "a NaN must reach the loss");
+}
+
+/// Powers of two scale without rounding, so that the same bits must come out.
+#[test]
+fn only_directions_count_from_tiny_vectors_to_huge_ones() {
+    fn scaled<T: Real>(exponent: i32) {
+        let label = &format!("info_nce of vectors times 2^{exponent} {:?}", T::DTYPE);
+        let factor = T::from_f64(f64::from(exponent).exp2());
+        let p = Problem::new(9, 3, 16, TAU).unwrap();
+        let [a, b] = ["a", "b"].map(|n| random::<T>(Kind::Real, n, 4, 9 * 3 * 16));
+        let big: Vec<T> = a.iter().map(|&v| v * factor).collect();
+        let (plain, got) = (run(&p, &a, &b, 1.0, None), run(&p, &big, &b, 1.0, None));
+        assert_eq!(got.loss.to_bits(), plain.loss.to_bits(), "{label}");
+        let back: Vec<T> = got.da.iter().map(|&v| v * factor).collect();
+        assert_same_bits(&format!("{label} da"), &back, &plain.da);
+        assert_same_bits(&format!("{label} db"), &got.db, &plain.db);
+    }
+    for exponent in [-30, 1, 60] {
+        scaled::<f32>(exponent);
+        scaled::<f64>(exponent);
+    }
+    scaled::<f64>(400);
+}
+
+#[test]
+fn gradients_are_orthogonal_to_their_vectors() {
+    for [b, s, d] in HOSTILE {
+        let p = Problem::new(b, s, d, TAU).unwrap();
+        let [va, vb] = ["a", "b"].map(|n| random::<f64>(Kind::Real, n, 5, b * s * d));
+        let got = run(&p, &va, &vb, 1.0, None);
+        for (which, vectors, gradients) in [("a", &va, &got.da), ("b", &vb, &got.db)] {
+            for (i, (v, g)) in vectors.chunks_exact(d).zip(gradients.chunks_exact(d)).enumerate() {
+                let dot: f64 = v.iter().zip(g).map(|(v, g)| v * g).sum();
+                assert!(dot.abs() < 1e-12 / TAU, "{b}×{s}×{d} {which}[{i}]: {dot}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_order_of_videos_does_not_matter() {
+    let (b, s, d) = (19, 2, 8);
+    let p = Problem::new(b, s, d, TAU).unwrap();
+    let [va, vb] = ["a", "b"].map(|n| random::<f64>(Kind::Real, n, 6, b * s * d));
+    let reversed = |v: &[f64]| -> Vec<f64> { v.chunks_exact(s * d).rev().flatten().copied().collect() };
+    let (plain, got) = (run(&p, &va, &vb, 1.0, None), run(&p, &reversed(&va), &reversed(&vb), 1.0, None));
+    assert_close("loss", &[got.loss], &[plain.loss], 1e-13, 0.0);
+    assert_close("da", &reversed(&got.da), &plain.da, 1e-12, 0.0);
+    assert_close("db", &reversed(&got.db), &plain.db, 1e-12, 0.0);
+}
+
+#[test]
+fn a_loss_alone_is_that_of_a_run_with_gradients() {
+    let p = Problem::new(33, 3, 16, TAU).unwrap();
+    let [a, b] = ["a", "b"].map(|n| random::<f32>(Kind::Real, n, 7, 33 * 3 * 16));
+    let mut workspace = vec![f64::NAN; p.workspace_bytes() / 8];
+    let workspace = bytemuck::cast_slice_mut(&mut workspace);
+    let loss = p.run(Io { a: &a, b: &b, scale: 1.0, da: None, db: None, workspace });
+    assert_eq!(loss.to_bits(), run(&p, &a, &b, 1.0, None).loss.to_bits());
+}
+
+#[test]
+fn nearly_certain_positives_keep_their_digits() {
+    // Two orthogonal pairs: the loss is ln(1 + e^(−1/τ)) each, far below the precision of 1.
+    let tau = 0.03;
+    let p = Problem::new(2, 1, 2, tau).unwrap();
+    let v = [1.0_f64, 0.0, 0.0, 1.0];
+    let got = run(&p, &v, &v, 1.0, None);
+    let small = (-1.0 / tau).exp();
+    assert_close("loss", &[got.loss], &[2.0 * small.ln_1p()], 1e-12, 0.0);
+    // d loss / d (cosine to the other) = probability / τ, along the other's direction.
+    let share = small / (1.0 + small) / tau;
+    assert_close("da", &got.da, &[0.0, share, share, 0.0], 1e-12, 0.0);
+    assert_close("db", &got.db, &[0.0, share, share, 0.0], 1e-12, 0.0);
 }
 
 /// Heads, global pool and both kinds of contrast at three scales, with default weights.

@@ -27,7 +27,7 @@ CASES = [  # name, (T, H, W), side, crop (y, x, h, w), flip, colour, replicate
 
 
 def grey(v):
-    return 0.2989 * v[..., 0:1] + 0.587 * v[..., 1:2] + 0.114 * v[..., 2:3]
+    return 0.299 * v[..., 0:1] + 0.587 * v[..., 1:2] + 0.114 * v[..., 2:3]
 
 
 def hue(v, turn):

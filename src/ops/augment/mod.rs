@@ -5,11 +5,18 @@
 //!
 //! One clip at a time; the caller runs clips in parallel.
 
-mod colour;
+mod cpu;
+mod planes;
+pub mod reference;
 
+use super::Cost;
 use crate::tensor::Real;
 use crate::tensor::transform::{ClipTransform, ColourStep};
 use crate::{Error, Result};
+
+/// Weights of red, green and blue in a pixel's grey (ITU-R BT.601). They add up to 1, so that grey stays grey
+/// (torchvision's 0.2989 would darken it a little).
+const GREY: [f64; 3] = [0.299, 0.587, 0.114];
 
 /// Extents of one clip, checked.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,16 +31,32 @@ impl Problem {
     /// From `frames` of `height`×`width` RGB to as many of `side`×`side`.
     ///
     /// # Errors
-    /// An extent of 0.
+    /// An extent of 0, or more elements than memory can address.
     pub fn new(frames: usize, height: usize, width: usize, side: usize) -> Result<Self> {
+        let fault = |hint: &str| {
+            let what = format!("{frames} frames of {height}×{width} to {side}×{side}");
+            Err(Error::shape("augment", what, hint))
+        };
         if [frames, height, width, side].contains(&0) {
-            return Err(Error::shape(
-                "augment",
-                format!("{frames} frames of {height}×{width} to {side}×{side}"),
-                "every extent must be at least 1",
-            ));
+            return fault("every extent must be at least 1");
+        }
+        let fits = |height: usize, width: usize| {
+            let elements = [frames, height, width, 3 * size_of::<f64>()]
+                .into_iter()
+                .try_fold(1_usize, |product, extent| product.checked_mul(extent));
+            elements.is_some_and(|n| isize::try_from(n).is_ok())
+        };
+        if !fits(height, width) || !fits(side, side) {
+            return fault("give extents that fit in memory");
         }
         Ok(Self { frames, height, width, side })
+    }
+
+    /// Arithmetic of resizing and scaling (three interpolations and a scaling a channel), and the elements
+    /// of the output; the bytes of the source are not counted. Colour steps come on top.
+    pub fn cost(&self) -> Cost {
+        let pixels = (self.frames * self.side * self.side) as u64;
+        Cost { flops: pixels * 33, elements: pixels * 3 }
     }
 
     /// Applies `transform` to `rgb`, (T, H, W, 3), and writes `out`, (T, side, side, 3).
@@ -43,19 +66,7 @@ impl Problem {
     /// buffers of other sizes; nothing is written then.
     pub fn run<T: Real>(&self, transform: &ClipTransform, rgb: &[u8], out: &mut [T]) -> Result<()> {
         self.check(transform, rgb.len(), out.len())?;
-        self.resize(transform, rgb, out);
-        for step in transform.colour.iter().flatten() {
-            colour::apply(*step, out);
-        }
-        let scale = T::from_f64(1.0 / 127.5);
-        for pixel in out.chunks_exact_mut(3) {
-            if let Some(channel) = transform.replicate {
-                pixel.fill(pixel[usize::from(channel)]);
-            }
-            for v in pixel {
-                *v = *v * scale - T::ONE;
-            }
-        }
+        cpu::run(self, transform, rgb, out);
         Ok(())
     }
 
@@ -94,59 +105,6 @@ impl Problem {
         }
         Ok(())
     }
-
-    /// Crop, bilinear resize with half-pixel centres and no antialiasing (PyTorch's
-    /// `interpolate(mode="bilinear", align_corners=False)` of the crop), flip.
-    fn resize<T: Real>(&self, transform: &ClipTransform, rgb: &[u8], out: &mut [T]) {
-        let crop = transform.crop;
-        let (height, width) = (crop.height as usize, crop.width as usize);
-        for start in (0..self.side).step_by(COLUMNS) {
-            let columns = COLUMNS.min(self.side - start);
-            let mut table = [(0, 0, T::ZERO); COLUMNS];
-            for (x, entry) in table[..columns].iter_mut().enumerate() {
-                let (x0, x1, share) = neighbours(start + x, self.side, width);
-                *entry = (x0 * 3, x1 * 3, T::from_f64(share));
-            }
-            let frames = rgb.chunks_exact(self.height * self.width * 3);
-            for (frame, out) in frames.zip(out.chunks_exact_mut(self.side * self.side * 3)) {
-                for (y, out) in out.chunks_exact_mut(self.side * 3).enumerate() {
-                    let (y0, y1, share) = neighbours(y, self.side, height);
-                    let row = |y: usize| {
-                        let start = ((crop.y as usize + y) * self.width + crop.x as usize) * 3;
-                        &frame[start..start + width * 3]
-                    };
-                    let pixels = table[..columns].iter();
-                    let pixels = pixels.map(|&at| blend(row(y0), row(y1), at, T::from_f64(share)));
-                    if transform.flip {
-                        let end = (self.side - start) * 3;
-                        let out = out[end - columns * 3..end].rchunks_exact_mut(3);
-                        out.zip(pixels).for_each(|(out, p)| out.copy_from_slice(&p));
-                    } else {
-                        let out = out[start * 3..(start + columns) * 3].chunks_exact_mut(3);
-                        out.zip(pixels).for_each(|(out, p)| out.copy_from_slice(&p));
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Columns of the output whose source positions are tabled at a time.
-const COLUMNS: usize = 128;
-
-/// One pixel from two rows; `(x0, x1, fx)` are the offsets in both and the share of the second, `fy` the
-/// share of the lower row.
-#[inline(always)]
-fn blend<T: Real>(upper: &[u8], lower: &[u8], (x0, x1, fx): (usize, usize, T), fy: T) -> [T; 3] {
-    let pixel = |row: &[u8], x: usize| -> [T; 3] {
-        let rgb = &row[x..x + 3];
-        [rgb[0], rgb[1], rgb[2]].map(|v| T::from_f64(f64::from(v)))
-    };
-    let [a, b] = [upper, lower].map(|row| {
-        let (a, b) = (pixel(row, x0), pixel(row, x1));
-        [0, 1, 2].map(|c| a[c] + (b[c] - a[c]) * fx)
-    });
-    [0, 1, 2].map(|c| a[c] + (b[c] - a[c]) * fy)
 }
 
 /// The two source positions of output `i`, and the share of the second.
@@ -169,6 +127,8 @@ mod tests {
     #[test]
     fn refuses_what_does_not_fit_and_writes_nothing() {
         assert!(Problem::new(1, 0, 4, 4).is_err());
+        assert!(Problem::new(1, usize::MAX, 4, 4).is_err());
+        assert!(Problem::new(1, 4, 4, 1 << 40).is_err());
         let p = Problem::new(1, 4, 5, 2).unwrap();
         let rgb = [0; 60];
         let mut out = [7.0_f32; 12];
@@ -187,18 +147,5 @@ mod tests {
         assert!(p.run(&transform(0, 0, 4, 5), &rgb[1..], &mut out).is_err());
         assert!(p.run(&transform(0, 0, 4, 5), &rgb, &mut out[1..]).is_err());
         assert_eq!(out, [7.0; 12]);
-    }
-
-    #[test]
-    fn a_crop_of_the_output_size_is_copied() {
-        let p = Problem::new(2, 4, 5, 3).unwrap();
-        let rgb: Vec<u8> = (0..120).map(|i| (i * 2) as u8).collect();
-        let mut out = [0.0_f64; 54];
-        p.run(&transform(1, 2, 3, 3), &rgb, &mut out).unwrap();
-        for (i, v) in out.into_iter().enumerate() {
-            let (t, y, x, c) = (i / 27, i / 9 % 3, i / 3 % 3, i % 3);
-            let from = ((t * 4 + y + 1) * 5 + x + 2) * 3 + c;
-            assert!((v - (f64::from(rgb[from]) / 127.5 - 1.0)).abs() < 1e-14);
-        }
     }
 }

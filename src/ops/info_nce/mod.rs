@@ -8,7 +8,7 @@
 mod cpu;
 pub mod reference;
 
-use super::Gradient;
+use super::{Cost, Gradient, Pass};
 use crate::tensor::Real;
 use crate::{Error, Result};
 
@@ -45,19 +45,35 @@ impl Problem {
     /// `videos` (B) anchors and as many others, `slots` (S) vectors of length `dim` (D) each, temperature τ.
     ///
     /// # Errors
-    /// An extent of 0, or a temperature that is not positive.
+    /// An extent of 0, more elements than memory can address, or a temperature that is not positive.
     pub fn new(videos: usize, slots: usize, dim: usize, tau: f64) -> Result<Self> {
+        let fault = |hint: &str| {
+            let what = format!("{videos} videos, {slots} slots, {dim} components");
+            Err(Error::shape("info_nce", what, hint))
+        };
         if videos == 0 || slots == 0 || dim == 0 {
-            return Err(Error::shape(
-                "info_nce",
-                format!("{videos} videos, {slots} slots, {dim} components"),
-                "every extent must be at least 1",
-            ));
+            return fault("every extent must be at least 1");
+        }
+        // The workspace holds fewer than 512 numbers a video beside 5 copies of the vectors.
+        let elements = slots.max(5).checked_mul(dim).and_then(|n| n.checked_add(512)?.checked_mul(videos));
+        if elements.is_none_or(|n| n > isize::MAX as usize / size_of::<f64>()) {
+            return fault("give extents that fit in memory");
         }
         if !(tau > 0.0 && tau.is_finite()) {
             return Err(Error::usage(format!("loss.tau is {tau}"), "give a positive number, such as 0.07"));
         }
         Ok(Self { videos, slots, dim, tau })
+    }
+
+    /// Arithmetic and traffic: one product of B×D×B a slot forward, two more backward (a third that computes
+    /// the logits again is not counted as useful).
+    pub fn cost(&self, pass: Pass) -> Cost {
+        let [b, s, d] = [self.videos, self.slots, self.dim].map(|v| v as u64);
+        let (product, vectors) = (2 * b * b * d * s, b * s * d);
+        match pass {
+            Pass::Forward => Cost { flops: product, elements: 2 * vectors },
+            Pass::Backward => Cost { flops: 2 * product, elements: 4 * vectors },
+        }
     }
 
     /// Bytes of scratch: 5·B·D + B·min(B, 256) + 6·B numbers, never B² of a large batch.
@@ -80,6 +96,9 @@ mod tests {
         assert!(Problem::new(0, 1, 1, 0.1).is_err());
         assert!(Problem::new(1, 0, 1, 0.1).is_err());
         assert!(Problem::new(1, 1, 0, 0.1).is_err());
+        assert!(Problem::new(usize::MAX, 1, 1, 0.1).is_err());
+        assert!(Problem::new(1, usize::MAX, 2, 0.1).is_err());
+        assert!(Problem::new(1 << 40, 1, 1 << 40, 0.1).is_err());
         for tau in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             assert!(Problem::new(1, 1, 1, tau).is_err());
         }

@@ -1,10 +1,58 @@
-//! Colour steps on RGB pixels in [0, 255].
+//! The specification: whole passes over the clip, one pixel at a time.
 
+use super::{GREY, Problem, neighbours};
 use crate::tensor::Real;
-use crate::tensor::transform::ColourStep;
+use crate::tensor::transform::{ClipTransform, ColourStep};
+
+/// As [`Problem::run`], arguments unchecked.
+pub fn run<T: Real>(p: &Problem, transform: &ClipTransform, rgb: &[u8], out: &mut [T]) {
+    resize(p, transform, rgb, out);
+    for step in transform.colour.iter().flatten() {
+        apply(*step, out);
+    }
+    let half = T::from_f64(127.5);
+    for pixel in out.chunks_exact_mut(3) {
+        if let Some(channel) = transform.replicate {
+            pixel.fill(pixel[usize::from(channel)]);
+        }
+        for v in pixel {
+            *v = *v / half - T::ONE;
+        }
+    }
+}
+
+/// Crop, bilinear resize with half-pixel centres and no antialiasing (PyTorch's
+/// `interpolate(mode="bilinear", align_corners=False)` of the crop), flip.
+fn resize<T: Real>(p: &Problem, transform: &ClipTransform, rgb: &[u8], out: &mut [T]) {
+    let crop = transform.crop;
+    let frames = rgb.chunks_exact(p.height * p.width * 3);
+    for (frame, out) in frames.zip(out.chunks_exact_mut(p.side * p.side * 3)) {
+        for (y, out) in out.chunks_exact_mut(p.side * 3).enumerate() {
+            let (y0, y1, fy) = neighbours(y, p.side, crop.height as usize);
+            let row = |y: usize| {
+                let start = ((crop.y as usize + y) * p.width + crop.x as usize) * 3;
+                &frame[start..start + crop.width as usize * 3]
+            };
+            let (upper, lower, fy) = (row(y0), row(y1), T::from_f64(fy));
+            for x in 0..p.side {
+                let (x0, x1, fx) = neighbours(x, p.side, crop.width as usize);
+                let fx = T::from_f64(fx);
+                let x = if transform.flip { p.side - 1 - x } else { x };
+                for (c, out) in out[x * 3..x * 3 + 3].iter_mut().enumerate() {
+                    let along = |row: &[u8]| {
+                        let [a, b] = [x0, x1].map(|x| T::from_f64(f64::from(row[x * 3 + c])));
+                        a + (b - a) * fx
+                    };
+                    let (a, b) = (along(upper), along(lower));
+                    *out = a + (b - a) * fy;
+                }
+            }
+        }
+    }
+}
 
 /// Applies one step to a whole clip, (…, 3).
-pub(super) fn apply<T: Real>(step: ColourStep, clip: &mut [T]) {
+fn apply<T: Real>(step: ColourStep, clip: &mut [T]) {
     match step {
         ColourStep::Brightness(f) => {
             let f = real(f);
@@ -50,9 +98,9 @@ fn each<T: Real>(clip: &mut [T], f: impl Fn([T; 3]) -> [T; 3]) {
     }
 }
 
-/// ITU-R 601 luma, with torchvision's digits.
 fn grey<T: Real>([r, g, b]: [T; 3]) -> T {
-    r * T::from_f64(0.2989) + g * T::from_f64(0.587) + b * T::from_f64(0.114)
+    let [wr, wg, wb] = GREY.map(T::from_f64);
+    r * wr + g * wg + b * wb
 }
 
 fn mean_grey<T: Real>(clip: &[T]) -> f64 {
