@@ -1,1 +1,3 @@
-//! eval.
+//! Evaluation: verification against golden files.
+
+pub mod verify;
