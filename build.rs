@@ -46,15 +46,15 @@ fn fail(message: &str) -> ! {
 }
 
 /// A compiled kernel file.
-struct Compiled {
-    name: String,
-    arch: &'static str,
-    ptx: PathBuf,
+pub(crate) struct Compiled {
+    pub(crate) name: String,
+    pub(crate) arch: &'static str,
+    pub(crate) ptx: PathBuf,
 }
 
 /// `HDC_NVCC`, else `$CUDA_HOME/bin/nvcc`, else `nvcc` on PATH, else the one `tools/setup` installed. A path
 /// that the user named but where nothing is, is an error.
-fn find_nvcc(root: &Path) -> Result<Option<PathBuf>, String> {
+pub(crate) fn find_nvcc(root: &Path) -> Result<Option<PathBuf>, String> {
     if let Some(nvcc) = env::var_os("HDC_NVCC").filter(|v| !v.is_empty()) {
         let nvcc = PathBuf::from(nvcc);
         return match nvcc.is_file() {
@@ -71,7 +71,7 @@ fn find_nvcc(root: &Path) -> Result<Option<PathBuf>, String> {
 }
 
 /// Compiles every `.cu` of a folder, all at once, into `out`; sorted by name.
-fn compile_all(nvcc: &Path, folder: &Path, out: &Path) -> Result<Vec<Compiled>, String> {
+pub(crate) fn compile_all(nvcc: &Path, folder: &Path, out: &Path) -> Result<Vec<Compiled>, String> {
     let mut sources: Vec<PathBuf> = fs::read_dir(folder)
         .map_err(|e| format!("{}: {e}", folder.display()))?
         .map(|entry| entry.map(|e| e.path()).map_err(|e| format!("{}: {e}", folder.display())))
