@@ -64,7 +64,8 @@ pub(crate) fn find_nvcc(root: &Path) -> Result<Option<PathBuf>, String> {
             }
         };
     }
-    let home = env::var_os("CUDA_HOME").filter(|v| !v.is_empty()).map(|home| Path::new(&home).join("bin/nvcc"));
+    let home =
+        env::var_os("CUDA_HOME").filter(|v| !v.is_empty()).map(|home| Path::new(&home).join("bin/nvcc"));
     let path = env::var_os("PATH").unwrap_or_default();
     let on_path = env::split_paths(&path).map(|folder| folder.join("nvcc"));
     Ok(home.into_iter().chain(on_path).chain([root.join(LOCAL_NVCC)]).find(|nvcc| nvcc.is_file()))
@@ -102,11 +103,10 @@ fn compile(nvcc: &Path, source: &Path, out: &Path) -> Result<Compiled, String> {
         "-o".into(),
         ptx.clone().into(),
     ];
-    let run = Command::new(nvcc)
-        .args(args)
-        .arg(source)
-        .output()
-        .map_err(|e| format!("cannot run {}: {e}; run tools/setup, or correct HDC_NVCC", nvcc.display()))?;
+    let run =
+        Command::new(nvcc).args(args).arg(source).output().map_err(|e| {
+            format!("cannot run {}: {e}; run tools/setup, or correct HDC_NVCC", nvcc.display())
+        })?;
     if !run.status.success() {
         let said = [run.stdout, run.stderr].concat();
         return Err(format!("nvcc refused {}:\n{}", source.display(), String::from_utf8_lossy(&said)));

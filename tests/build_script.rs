@@ -29,7 +29,11 @@ fn kernels_compile_for_the_architecture_that_their_name_asks_for() {
         let ptx = fs::read_to_string(&kernel.ptx).unwrap();
         assert!(ptx.contains(target), "{ptx}");
         compile_all(&nvcc, folder.path(), out.path()).unwrap_or_else(|e| panic!("{e}"));
-        assert_eq!(ptx, fs::read_to_string(&kernel.ptx).unwrap(), "twice the same source, twice the same PTX");
+        assert_eq!(
+            ptx,
+            fs::read_to_string(&kernel.ptx).unwrap(),
+            "twice the same source, twice the same PTX"
+        );
     }
 
     write("broken.cu", "extern \"C\" __global__ void c(float* x) { *x = no_such_name; }");

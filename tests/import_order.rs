@@ -112,10 +112,8 @@ impl Scan {
         while i < tokens.len() {
             match &tokens[i] {
                 TokenTree::Ident(word) if word == "crate" || word == "super" => {
-                    if !(word == "crate" && is_path_end(&tokens, i)) {
-                        i = self.path(&tokens, i, module);
-                        continue;
-                    }
+                    i = self.path(&tokens, i, module);
+                    continue;
                 }
                 TokenTree::Ident(word) if word == "unsafe" || word == "cudarc" => {
                     self.words.push((word.span().start().line, word.to_string()));
@@ -141,22 +139,19 @@ impl Scan {
     /// Reads a path from its first word at `i`; returns where it ends.
     fn path(&mut self, tokens: &[TokenTree], mut i: usize, module: &[String]) -> usize {
         let line = tokens[i].span().start().line;
-        let mut base = module.to_vec();
-        let climbs = matches!(&tokens[i], TokenTree::Ident(word) if word == "super");
-        if climbs {
-            while matches!(&tokens[i], TokenTree::Ident(word) if word == "super") {
-                base.pop();
-                match is_path_end(tokens, i) {
-                    true => return i + 1,
-                    false => i += 3,
-                }
-                if i >= tokens.len() {
-                    return i;
-                }
+        let is_super = |t: Option<&TokenTree>| matches!(t, Some(TokenTree::Ident(word)) if word == "super");
+        let mut base = if is_super(tokens.get(i)) { module.to_vec() } else { Vec::new() };
+        loop {
+            if is_path_end(tokens, i) {
+                return i + 1; // the `crate` or `super` of a visibility
             }
-        } else {
-            base.clear();
+            if is_super(tokens.get(i)) {
+                base.pop();
+            }
             i += 3;
+            if !is_super(tokens.get(i)) {
+                break;
+            }
         }
         self.rest(tokens, i, base, line)
     }
@@ -203,11 +198,17 @@ mod checker {
     #[test]
     fn what_is_allowed_passes() {
         for (name, source) in [
-            ("ops/conv3d/cpu.rs", "use crate::ops::WriteMode; use crate::tensor::{Real, Shape}; use super::axis;"),
+            (
+                "ops/conv3d/cpu.rs",
+                "use crate::ops::WriteMode; use crate::tensor::{Real, Shape}; use super::axis;",
+            ),
             ("ops/conv3d/mod.rs", "use super::{Op, Cost}; use crate::{Error, Result}; mod linear_part;"),
             ("ops/mod.rs", "pub mod conv3d; use crate::tensor::Real; /* crate::train */ // crate::eval"),
             ("train/step.rs", "fn f() -> crate::Result<()> { crate::data::batch(\"crate::cli::x\") }"),
-            ("data/mod.rs", "pub(crate) fn f() {} pub(super) use x::y; use crate::{Error, tensor::random::Stream};"),
+            (
+                "data/mod.rs",
+                "pub(crate) fn f() {} pub(super) use x::y; use crate::{Error, tensor::random::Stream};",
+            ),
             ("device/driver.rs", "use cudarc::driver; fn f() { unsafe { g() } }"),
             ("lib.rs", "pub mod cli; pub use error::Error;"),
             ("eval/mod.rs", "#[cfg(test)] mod tests { use super::*; use crate::train::Run; }"),
@@ -220,12 +221,24 @@ mod checker {
     fn what_is_not_allowed_is_found_and_named() {
         for (name, source, expected) in [
             ("ops/mod.rs", "use crate::graph::Graph;", "src/ops/mod.rs:1: ops may not import graph"),
-            ("tensor/real.rs", "\nfn f() { crate::ops::conv3d::g() }", "tensor/real.rs:2: tensor may not import ops"),
+            (
+                "tensor/real.rs",
+                "\nfn f() { crate::ops::conv3d::g() }",
+                "tensor/real.rs:2: tensor may not import ops",
+            ),
             ("models/mod.rs", "use crate::{Error, tensor::Real, eval::x};", "models may not import eval"),
             ("data/mod.rs", "use crate::ops::Cost;", "data imports only error and tensor, not ops"),
-            ("ops/conv3d/cpu.rs", "use crate::ops::linear;", "operation conv3d may not import operation linear"),
+            (
+                "ops/conv3d/cpu.rs",
+                "use crate::ops::linear;",
+                "operation conv3d may not import operation linear",
+            ),
             ("ops/conv3d/mod.rs", "use super::{Cost, linear::Problem};", "operation conv3d may not import"),
-            ("ops/conv3d/cpu.rs", "mod tests { use super::super::super::linear::x; }", "may not import operation linear"),
+            (
+                "ops/conv3d/cpu.rs",
+                "mod tests { use super::super::super::linear::x; }",
+                "may not import operation linear",
+            ),
             ("graph/plan.rs", "use super::super::train::Step;", "graph may not import train"),
             ("graph/plan.rs", "m!(x => { crate::cli::main() });", "graph may not import cli"),
             ("ops/conv3d/cpu.rs", "fn f() { unsafe { g() } }", "unsafe belongs in"),

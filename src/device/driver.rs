@@ -60,12 +60,16 @@ pub fn driver() -> Result<Option<Driver>> {
 fn load(path: &Path) -> std::result::Result<(), String> {
     let name = path.display();
     // SAFETY: runs the library's initialisers; the user named it as the driver of this process.
-    let library = unsafe { Library::new(path) }.map_err(|e| format!("{OVERRIDE}: cannot load {name}: {e}"))?;
-    let init = symbol(&library).ok_or_else(|| format!("{OVERRIDE}: {name} is not a CUDA driver (no cuInit)"))?;
+    let library =
+        unsafe { Library::new(path) }.map_err(|e| format!("{OVERRIDE}: cannot load {name}: {e}"))?;
+    let init =
+        symbol(&library).ok_or_else(|| format!("{OVERRIDE}: {name} is not a CUDA driver (no cuInit)"))?;
     // SAFETY: a library of this name is either the one above, already loaded, or the system's driver.
     let found = unsafe { Library::new("libcuda.so") }.ok();
     if found.as_ref().and_then(symbol) != Some(init) {
-        return Err(format!("{OVERRIDE}: {name} does not have the soname libcuda.so, so it would not be used"));
+        return Err(format!(
+            "{OVERRIDE}: {name} does not have the soname libcuda.so, so it would not be used"
+        ));
     }
     std::mem::forget(library); // never unloaded: cudarc keeps pointers into it
     Ok(())
@@ -96,11 +100,11 @@ fn query() -> std::result::Result<Driver, String> {
 fn gpu(ordinal: c_int) -> std::result::Result<Gpu, result::DriverError> {
     use sys::CUdevice_attribute as Attribute;
     let device = result::device::get(ordinal)?;
-    // SAFETY (all three): `device` is one that the driver just returned.
+    // SAFETY: `device` is one that the driver just returned.
     let attribute = |a| unsafe { result::device::get_attribute(device, a) };
     let major = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
     let minor = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
-    // SAFETY: as above.
+    // SAFETY: likewise.
     let memory = unsafe { result::device::total_mem(device) }?;
     Ok(Gpu { name: result::device::get_name(device)?, capability: (major, minor), memory })
 }

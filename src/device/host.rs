@@ -38,7 +38,8 @@ fn available(meminfo: Option<&str>, limit: Option<&str>, used: Option<&str>) -> 
         .and_then(|text| field(text, "MemAvailable"))
         .and_then(|v| number(v.trim_end_matches("kB")))
         .map(|kib| kib * 1024);
-    let left = limit.and_then(number).zip(used.and_then(number)).map(|(limit, used)| limit.saturating_sub(used));
+    let left =
+        limit.and_then(number).zip(used.and_then(number)).map(|(limit, used)| limit.saturating_sub(used));
     free.into_iter().chain(left).min()
 }
 

@@ -42,7 +42,10 @@ mod tests {
         let count = sources.filter(|e| e.path().extension().is_some_and(|e| e == "cu")).count();
         assert!(count > 0);
         if kernels().is_empty() {
-            assert!(std::env::var_os("HDC_REQUIRE_KERNELS").is_none(), "no kernels built in: run tools/setup");
+            assert!(
+                std::env::var_os("HDC_REQUIRE_KERNELS").is_none(),
+                "no kernels built in: run tools/setup"
+            );
             println!("skipped: no nvcc at build time");
         } else {
             assert_eq!(kernels().len(), count);
