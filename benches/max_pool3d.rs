@@ -1,0 +1,13 @@
+//! Max-pools.
+
+mod support;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use support::Bound;
+
+fn bench(c: &mut Criterion) {
+    support::layers(c, "max_pool3d", Bound::Memory);
+}
+
+criterion_group! { name = benches; config = support::criterion(); targets = bench }
+criterion_main!(benches);

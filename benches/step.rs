@@ -1,0 +1,120 @@
+//! Whole training steps of each backbone: augmentation, encoder, loss, backward and update. Not criterion's: it
+//! wants ten samples, and a step takes seconds.
+//!
+//! `cargo bench --bench step -- [--backbone c3d|r3d18|r21d10] [--clips 6] [--steps 3] [--json]`
+
+use std::time::Instant;
+
+use clap::Parser;
+use hdc::data::augment::draw;
+use hdc::data::sampler::Role;
+use hdc::data::{AugmentConfig, Batch, Clip, ClipConfig, Window};
+use hdc::models::{Backbone, ModelConfig};
+use hdc::optim::OptimConfig;
+use hdc::tensor::random::Stream;
+use hdc::train::objective::LossConfig;
+use hdc::train::{NetworkPlan, TrainStep};
+
+const ROLES: [Role; 3] = [Role::Anchor, Role::Spatial, Role::Temporal];
+
+#[derive(Parser)]
+struct Args {
+    /// Only this backbone
+    #[arg(long)]
+    backbone: Option<Backbone>,
+    /// Clips of a step, the three variants together
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u16).range(3..))]
+    clips: u16,
+    /// Steps measured, after one that is not
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+    steps: u16,
+    /// One JSON object a backbone, with the seconds of every step
+    #[arg(long)]
+    json: bool,
+    /// Given by cargo
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+fn main() -> hdc::Result<()> {
+    let args = Args::parse();
+    if !args.json {
+        println!(
+            "{:8} {:>6} {:>9} {:>9} {:>9} {:>9} {:>12}",
+            "", "clips", "clips/s", "s, least", "median", "most", "peak bytes"
+        );
+    }
+    for backbone in [Backbone::C3d, Backbone::R3d18, Backbone::R21d10] {
+        if args.backbone.is_none_or(|wanted| wanted == backbone) {
+            measure(backbone, &args)?;
+        }
+    }
+    Ok(())
+}
+
+fn measure(backbone: Backbone, args: &Args) -> hdc::Result<()> {
+    let (videos, clip) = (usize::from(args.clips) / 3, ClipConfig::default());
+    let model = ModelConfig { backbone, ..Default::default() };
+    let extents = [clip.frames, clip.crop, clip.crop];
+    let plan = NetworkPlan::new(&model, &LossConfig::default(), videos, extents, None)?;
+    let flops = plan.flops();
+    let mut step = TrainStep::new(plan, &clip, model.init, &OptimConfig::default(), 1000, 1);
+    let batch = batch(videos, &clip);
+    step.run(&batch)?;
+    let mut seconds = Vec::new();
+    for _ in 0..args.steps {
+        let start = Instant::now();
+        step.run(&batch)?;
+        seconds.push(start.elapsed().as_secs_f64());
+    }
+    let mut sorted = seconds.clone();
+    sorted.sort_by(f64::total_cmp);
+    let (clips, median) = (videos * 3, sorted[sorted.len() / 2]);
+    if args.json {
+        let record = serde_json::json!({
+            "backbone": backbone.name(), "clips": clips, "seconds": seconds, "clips_per_s": clips as f64 / median,
+            "gflops": flops as f64 / median / 1e9, "planned_bytes": step.peak_bytes(),
+            "resident_bytes": resident_bytes(), "threads": rayon::current_num_threads(),
+        });
+        println!("{record}");
+    } else {
+        println!(
+            "{:8} {clips:6} {:9.3} {:9.3} {median:9.3} {:9.3} {:12}",
+            backbone.name(),
+            clips as f64 / median,
+            sorted[0],
+            sorted[sorted.len() - 1],
+            step.peak_bytes()
+        );
+    }
+    Ok(())
+}
+
+/// Random frames under the paper's augmentation.
+fn batch(videos: usize, clip: &ClipConfig) -> Batch {
+    let (height, width) = (clip.short_side, clip.short_side * 4 / 3);
+    let mut stream = Stream::new("frames", 1);
+    let window = |stream: &mut Stream| Window {
+        frames: clip.frames,
+        height,
+        width,
+        rgb: (0..clip.frames * height * width * 3).map(|_| stream.next_below(256) as u8).collect(),
+    };
+    // An anchor and its spatial variant share a window; the temporal variant has its own.
+    let windows = (0..2 * videos).map(|_| window(&mut stream)).collect();
+    let clips = ROLES.iter().flat_map(|&role| {
+        (0..videos).map(move |video| Clip {
+            window: if role == Role::Temporal { videos + video } else { video },
+            transform: draw(&AugmentConfig::default(), (height, width), 1, 0, video as u64, role),
+        })
+    });
+    let videos = (0..videos).map(|video| format!("random-{video}")).collect();
+    Batch { step: 0, epoch: 0, videos, windows, clips: clips.collect() }
+}
+
+/// The most memory that this process ever had resident, where the system tells.
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()? * 1024)
+}
