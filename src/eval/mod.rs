@@ -1,1 +1,24 @@
-//! eval.
+//! What a network has learned: features of videos, retrieval with its report and pictures, and what is in a
+//! data set, checkpoint or run folder.
+
+mod canvas;
+mod chance;
+mod clips;
+mod embed;
+mod features;
+mod grid;
+pub mod inspect;
+pub mod neighbours;
+mod pool;
+mod retrieve;
+mod split;
+mod weights;
+
+pub use clips::Protocol;
+pub use embed::{EmbedOptions, Embedder, Embeddings};
+pub use features::write_features;
+pub use grid::write_grid;
+pub use pool::Pool;
+pub use retrieve::{Report, Retrieval, retrieval, retrieve};
+pub use split::RetrievalSplit;
+pub use weights::{Origin, Weights};
