@@ -7,9 +7,11 @@ use clap::{Parser, Subcommand};
 use crate::Result;
 
 mod completions;
-mod pretrain;
 mod ingest;
+mod plan;
+mod pretrain;
 mod synth;
+mod verify;
 
 /// Self-supervised video pretraining by hierarchically decoupled spatial-temporal contrast (HDC).
 #[derive(Debug, Parser)]
@@ -25,6 +27,8 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Pretrain(pretrain::Args),
+    Plan(plan::Args),
+    Verify(verify::Args),
     Completions(completions::Args),
     Ingest(ingest::Args),
     Synth(synth::Args),
@@ -34,6 +38,8 @@ impl Command {
     fn run(self) -> Result<()> {
         match self {
             Self::Pretrain(args) => pretrain::run(args),
+            Self::Plan(args) => plan::run(args),
+            Self::Verify(args) => verify::run(args),
             Self::Completions(args) => completions::run(args),
             Self::Ingest(args) => ingest::run(args),
             Self::Synth(args) => synth::run(args),

@@ -1,5 +1,5 @@
 //! What a network has learned: features of videos, retrieval with its report and pictures, and what is in a
-//! data set, checkpoint or run folder.
+//! data set, checkpoint or run folder; and whether the engine agrees with its reference.
 
 mod canvas;
 mod chance;
@@ -12,6 +12,7 @@ pub mod neighbours;
 mod pool;
 mod retrieve;
 mod split;
+pub mod verify;
 mod weights;
 
 pub use clips::Protocol;

@@ -22,6 +22,11 @@ impl<T: Real> Executor<T> {
     /// `layout`.
     pub fn new(graph: Graph<T>, layout: &ParamLayout, training: bool) -> Self {
         let plan = MemoryPlan::new(&graph, training);
+        Self::with_plan(graph, plan, layout)
+    }
+
+    /// Allocates what `plan`, made for `graph`, says.
+    pub fn with_plan(graph: Graph<T>, plan: MemoryPlan, layout: &ParamLayout) -> Self {
         let params: Vec<_> =
             layout.params().iter().take(graph.params().len()).map(|p| p.range.clone()).collect();
         assert_eq!(params.len(), graph.params().len(), "the layout begins with the graph's parameters");

@@ -143,6 +143,11 @@ impl MemoryPlan {
         self.index[node.0][purpose as usize].map_or(0..0, |b| self.buffers[b].bytes.clone())
     }
 
+    /// Bytes of a buffer of node number `node`.
+    pub fn bytes_of(&self, node: usize, purpose: Purpose) -> usize {
+        self.range(NodeId(node), purpose).len()
+    }
+
     /// Bytes alive during each step.
     pub fn live_bytes(&self, step: usize) -> usize {
         let alive = |b: &&Buffer| b.life.0 <= step && step <= b.life.1;

@@ -57,13 +57,13 @@ impl<T: Real> Builder<T> {
 
     pub fn max_pool(&mut self, name: &str, x: NodeId, w: Window) -> Result<NodeId> {
         let shape = self.graph.node(x).shape.clone();
-        self.graph.add(name, max_pool3d::Problem::new(shape, w.size, w.stride, w.pad)?, &[x])
+        self.graph.add(name, max_pool3d::Problem::new(&shape, w.size, w.stride, w.pad)?, &[x])
     }
 
     /// Declares a block's feature map and its S-Avg pooling as outputs.
     pub fn finish(mut self, blocks: [NodeId; 3], feature_maps: bool) -> Result<Graph<T>> {
         for (block, x) in super::BLOCKS.into_iter().zip(blocks) {
-            let pool = slot_pool::Problem::new(self.graph.node(x).shape.clone())?;
+            let pool = slot_pool::Problem::slots(self.graph.node(x).shape.clone())?;
             let slots = self.graph.add(format!("slots{block}"), pool, &[x])?;
             self.graph.output(slots);
         }

@@ -35,8 +35,11 @@ pub fn head_params(channels: [usize; 3]) -> Vec<(String, ParamSpec)> {
     for (block, channels) in BLOCKS.into_iter().zip(channels) {
         for role in Role::ALL {
             let name = format!("{}{block}", role.letter());
-            let weight =
-                ParamSpec { name: "weight", shape: Shape::new([PROJECTION, channels]), kind: ParamKind::Kernel };
+            let weight = ParamSpec {
+                name: "weight",
+                shape: Shape::new([PROJECTION, channels]),
+                kind: ParamKind::Kernel,
+            };
             let bias = ParamSpec { name: "bias", shape: Shape::new([PROJECTION]), kind: ParamKind::Shift };
             params.push((format!("{name}.weight"), weight));
             params.push((format!("{name}.bias"), bias));

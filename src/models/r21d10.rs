@@ -57,8 +57,14 @@ mod tests {
     #[test]
     fn mid_channels_are_those_of_the_specification() {
         assert_eq!(mid_channels([3, 7, 7], 3, 64), 83);
-        assert_eq!([(64, 64), (64, 128), (128, 128)].map(|(c, k)| mid_channels([3; 3], c, k)), [144, 230, 288]);
+        assert_eq!(
+            [(64, 64), (64, 128), (128, 128)].map(|(c, k)| mid_channels([3; 3], c, k)),
+            [144, 230, 288]
+        );
         assert_eq!([(256, 512), (512, 512)].map(|(c, k)| mid_channels([3; 3], c, k)), [921, 1152]);
-        assert_eq!([(64, 128), (128, 256), (256, 512)].map(|(c, k)| mid_channels([1; 3], c, k)), [42, 85, 170]);
+        assert_eq!(
+            [(64, 128), (128, 256), (256, 512)].map(|(c, k)| mid_channels([1; 3], c, k)),
+            [42, 85, 170]
+        );
     }
 }

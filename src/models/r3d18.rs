@@ -25,7 +25,13 @@ fn stage<T: Real>(b: &mut Builder<T>, name: &str, x: NodeId, k: usize, stride: u
 }
 
 /// conv → norm → ReLU → conv → norm → + shortcut → ReLU.
-fn basic_block<T: Real>(b: &mut Builder<T>, name: &str, x: NodeId, k: usize, stride: usize) -> Result<NodeId> {
+fn basic_block<T: Real>(
+    b: &mut Builder<T>,
+    name: &str,
+    x: NodeId,
+    k: usize,
+    stride: usize,
+) -> Result<NodeId> {
     let strided = Window { stride: [stride; 3], ..CUBE3 };
     let y = b.conv(&format!("{name}.conv1"), x, k, strided)?;
     let y = b.norm_relu(&format!("{name}.norm1"), y)?;

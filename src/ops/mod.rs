@@ -11,11 +11,17 @@ use arrayvec::ArrayVec;
 use crate::tensor::{Real, Shape};
 
 mod columns;
-mod parallel;
-mod simd;
+mod matmul;
+pub(crate) mod parallel;
+pub(crate) mod simd;
 
+pub mod augment;
 pub mod conv3d;
+pub mod info_nce;
 pub mod instance_norm;
+pub mod linear;
+pub mod max_pool3d;
+pub mod slot_pool;
 
 /// Whether a result replaces what its buffer holds or is added to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use super::checkpoint::DataIdentity;
 use super::config::Config;
+use super::network::NetworkPlan;
 use super::run::{Rehearsal, Run, Summary};
 use super::run_folder::{Resume, RunFolder};
 use super::step::TrainStep;
 use crate::data::lists::{Part, Split, aliases};
 use crate::data::sampler::Sampler;
 use crate::data::{Dataset, Loader, LoaderOptions};
+use crate::device::host;
 use crate::{Error, Result};
 
 /// What changes nothing about the result of a run.
@@ -67,16 +69,10 @@ fn with_run<T: Send>(
         )
     })?;
     pool.install(|| {
-        let step = TrainStep::new(
-            &config.model,
-            &config.clip,
-            &config.loss,
-            &config.optim,
-            config.train.batch,
-            config.total_steps(videos.len()),
-            Some(config.train.chunk).filter(|&chunk| chunk > 0),
-            config.train.seed,
-        )?;
+        let plan = plan(config)?;
+        let total_steps = config.total_steps(videos.len());
+        let seed = config.train.seed;
+        let step = TrainStep::new(plan, &config.clip, config.model.init, &config.optim, total_steps, seed);
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let options = LoaderOptions {
             clip: config.clip.clone(),
@@ -92,6 +88,18 @@ fn with_run<T: Send>(
         let batches = Loader::new(dataset, options, start.step())?;
         act(Run { folder: &folder, start: &start, config, data, step, batches })
     })
+}
+
+/// The network of a configuration, encoded in the configured chunk, or in the largest that takes no more than
+/// most of the memory that is free.
+fn plan(config: &Config) -> Result<NetworkPlan<f32>> {
+    let (model, loss, videos) = (&config.model, &config.loss, config.train.batch);
+    let extents = [config.clip.frames, config.clip.crop, config.clip.crop];
+    match (config.train.chunk, host().available_memory) {
+        (0, Some(free)) => NetworkPlan::within(model, loss, videos, extents, (free / 5 * 4) as usize),
+        (0, None) => NetworkPlan::new(model, loss, videos, extents, None),
+        (chunk, _) => NetworkPlan::new(model, loss, videos, extents, Some(chunk)),
+    }
 }
 
 /// The numbers of the videos to train on, in the order of the data set.

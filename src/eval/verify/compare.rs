@@ -63,7 +63,8 @@ pub fn compare(
                 let ours = stats(values);
                 let [sum, absolute, norm] = [0, 1, 2].map(|i| golden.data[i]);
                 let unit = absolute.max(f64::MIN_POSITIVE);
-                let parts = [1.0 + (ours[0] - sum) / unit, ours[1] / unit, ours[2] / norm.max(f64::MIN_POSITIVE)];
+                let parts =
+                    [1.0 + (ours[0] - sum) / unit, ours[1] / unit, ours[2] / norm.max(f64::MIN_POSITIVE)];
                 distance(&parts, &[1.0; 3])
             }
             _ => (f64::NAN, 1.0),

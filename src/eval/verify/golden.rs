@@ -49,7 +49,9 @@ impl GoldenFile {
             let data = match view.dtype() {
                 Dtype::F32 => words.map(|b| f64::from(f32::from_le_bytes(b))).collect(),
                 Dtype::I32 => words.map(|b| f64::from(i32::from_le_bytes(b))).collect(),
-                other => return Err(wrong(format!("{name} has element type {other:?}; F32 or I32 expected"))),
+                other => {
+                    return Err(wrong(format!("{name} has element type {other:?}; F32 or I32 expected")));
+                }
             };
             tensors.insert(name, Golden { shape: view.shape().to_vec(), data });
         }
@@ -77,12 +79,17 @@ impl GoldenFile {
     /// # Errors
     /// There is none of this name and length.
     pub fn numbers<const N: usize>(&self, name: &str) -> Result<[f64; N]> {
-        let list = self.meta[name].as_array().map(|l| l.iter().filter_map(|v| v.as_f64()).collect::<Vec<_>>());
+        let list =
+            self.meta[name].as_array().map(|l| l.iter().filter_map(|v| v.as_f64()).collect::<Vec<_>>());
         list.and_then(|l| l.try_into().ok()).ok_or_else(|| self.lacks(name))
     }
 
     /// The error for something that is not there.
     pub fn lacks(&self, name: &str) -> Error {
-        Error::data(&self.path, format!("has no {name:?}"), "make the file again with tools/reference/golden.py")
+        Error::data(
+            &self.path,
+            format!("has no {name:?}"),
+            "make the file again with tools/reference/golden.py",
+        )
     }
 }

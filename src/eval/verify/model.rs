@@ -14,8 +14,8 @@ use crate::optim::{self, OptimConfig, Schedule};
 use crate::tensor::layout::{channels_first, channels_last};
 use crate::tensor::random::Stream;
 use crate::tensor::{Dtype, Real};
-use crate::train::Network;
 use crate::train::objective::{LossConfig, Reduction};
+use crate::train::{Network, NetworkPlan};
 use crate::{Error, Result};
 
 /// PyTorch's default for the reported L2 penalty, which the file's own `l2` does not change.
@@ -62,7 +62,9 @@ impl Setup {
         let backbone = [Backbone::C3d, Backbone::R3d18, Backbone::R21d10]
             .into_iter()
             .find(|b| b.name() == name)
-            .ok_or_else(|| Error::data(&file.path, format!("backbone {name:?}"), "c3d, r3d18 or r21d10 expected"))?;
+            .ok_or_else(|| {
+                Error::data(&file.path, format!("backbone {name:?}"), "c3d, r3d18 or r21d10 expected")
+            })?;
         let [height, width] = file.numbers("hw")?;
         Ok(Self {
             model: ModelConfig {
@@ -98,7 +100,8 @@ impl Setup {
 /// Everything a golden file can hold, by name, in PyTorch's layout.
 fn run<T: Real>(file: &GoldenFile, setup: &Setup) -> Result<BTreeMap<String, Vec<f64>>> {
     let mut out = BTreeMap::new();
-    let mut network = Network::<T>::new(&setup.model, &setup.loss, setup.videos, setup.extents, None)?;
+    let plan = NetworkPlan::<T>::new(&setup.model, &setup.loss, setup.videos, setup.extents, None)?;
+    let mut network = Network::new(plan);
     set_params(file, setup, network.layout().clone(), &mut network.params)?;
     let input = inputs::<T>(file, setup)?;
     let clip = input.len() / (3 * setup.videos);
@@ -111,6 +114,7 @@ fn run<T: Real>(file: &GoldenFile, setup: &Setup) -> Result<BTreeMap<String, Vec
     for step in 0..=setup.steps {
         let parts = network.forward_backward(|clips, to| {
             to.copy_from_slice(&input[clips.start * clip..clips.end * clip]);
+            Ok(())
         })?;
         losses.push(parts.total);
         if step == 0 {
@@ -128,7 +132,15 @@ fn run<T: Real>(file: &GoldenFile, setup: &Setup) -> Result<BTreeMap<String, Vec
         }
         if step < setup.steps {
             let lr = optim::learning_rate(&setup.optim, step as u64, setup.steps as u64);
-            optim::update(&setup.optim, lr, &layout, &mut network.params, &network.gradients, &mut momentum);
+            optim::update(
+                &setup.optim,
+                lr,
+                0.0,
+                &layout,
+                &mut network.params,
+                &network.gradients,
+                &mut momentum,
+            );
         }
     }
     out.insert("loss.step".into(), losses);
@@ -147,7 +159,9 @@ fn record<T: Real>(setup: &Setup, network: &Network<T>, out: &mut BTreeMap<Strin
         for (role, slots) in Role::ALL.into_iter().zip(slots.chunks_exact(slots.len() / 3)) {
             out.insert(format!("slot.{}.{block}", role.letter()), to_f64(slots));
         }
-        for (name, values) in ["o_slots", "s_slots", "o", "t"].into_iter().zip(network.objective().projections(k)) {
+        for (name, values) in
+            ["o_slots", "s_slots", "o", "t"].into_iter().zip(network.objective().projections(k))
+        {
             debug_assert_eq!(values.len() % setup.videos, 0);
             out.insert(format!("proj.{name}.{block}"), to_f64(values));
         }

@@ -1,0 +1,223 @@
+//! `hdc plan`.
+
+use std::io::Write;
+
+use serde::Serialize;
+
+use crate::graph::Purpose;
+use crate::models::{Backbone, ModelConfig};
+use crate::ops::Pass;
+use crate::tensor::Real;
+use crate::train::objective::LossConfig;
+use crate::train::{NetworkPlan, StepBytes};
+use crate::{Error, Result};
+
+/// Show memory and arithmetic of a training step before running it
+///
+/// Lists every node of the backbone for one chunk of clips: extents, bytes kept
+/// and of scratch, FLOPs forward and backward; then the exact peak of the whole
+/// step. With --memory, picks the largest chunk that fits.
+///
+/// Example:
+///   hdc plan --backbone c3d --clips 384 --memory 16GB
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub struct Args {
+    /// Which backbone
+    #[arg(long, value_enum)]
+    backbone: Backbone,
+    /// Clips of a step: three for each video
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(3..))]
+    clips: u32,
+    /// Frames of a clip
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
+    frames: u32,
+    /// Side of a clip in pixels
+    #[arg(long, default_value_t = 112, value_parser = clap::value_parser!(u32).range(1..))]
+    crop: u32,
+    /// Multiplies every channel count
+    #[arg(long, default_value_t = 1.0)]
+    width: f64,
+    /// Arithmetic
+    #[arg(long, value_enum, default_value_t = Precision::F32)]
+    precision: Precision,
+    /// Clips encoded at a time; without it all of them, or what fits --memory
+    #[arg(long, conflicts_with = "memory", value_parser = clap::value_parser!(u32).range(1..))]
+    chunk: Option<u32>,
+    /// Most bytes that the step may take, such as 800MB or 16GB
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<String>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, clap::ValueEnum)]
+enum Precision {
+    F32,
+    F64,
+}
+
+/// A node's row.
+#[derive(Serialize)]
+struct NodeReport {
+    name: String,
+    op: &'static str,
+    shape: Vec<usize>,
+    value_bytes: usize,
+    saved_bytes: usize,
+    workspace_bytes: usize,
+    forward_flops: u64,
+    backward_flops: u64,
+}
+
+#[derive(Serialize)]
+struct Report {
+    backbone: &'static str,
+    clips: usize,
+    chunk: usize,
+    peak_bytes: usize,
+    flops: u64,
+    bytes: StepBytes,
+    nodes: Vec<NodeReport>,
+}
+
+/// Runs `hdc plan`.
+pub fn run(args: Args) -> Result<()> {
+    let report = match args.precision {
+        Precision::F32 => report::<f32>(&args)?,
+        Precision::F64 => report::<f64>(&args)?,
+    };
+    if let Some(limit) = args.memory.as_deref().map(parse_size).transpose()?
+        && report.peak_bytes > limit
+    {
+        let (needs, limit) = (megabytes(report.peak_bytes), megabytes(limit));
+        return Err(Error::usage(
+            format!("even one clip at a time needs {needs}, more than --memory {limit}"),
+            "give fewer clips, a smaller --crop or --width, or more memory",
+        ));
+    }
+    let out = &mut std::io::stdout().lock();
+    let written = if args.json {
+        serde_json::to_writer(&mut *out, &report).map_err(std::io::Error::from).and_then(|()| writeln!(out))
+    } else {
+        print(out, &report)
+    };
+    written.map_err(|e| Error::io("write to", "standard output", e))
+}
+
+fn report<T: Real>(args: &Args) -> Result<Report> {
+    let model = ModelConfig { backbone: args.backbone, width: args.width, ..Default::default() };
+    let loss = LossConfig::default();
+    if !args.clips.is_multiple_of(3) {
+        return Err(Error::usage(
+            format!("--clips {} is not a multiple of 3", args.clips),
+            "a video gives three clips: anchor, spatial and temporal variant",
+        ));
+    }
+    let videos = args.clips as usize / 3;
+    let extents = [args.frames as usize, args.crop as usize, args.crop as usize];
+    let plan = match &args.memory {
+        Some(size) => NetworkPlan::<T>::within(&model, &loss, videos, extents, parse_size(size)?)?,
+        None => NetworkPlan::<T>::new(&model, &loss, videos, extents, args.chunk.map(|c| c as usize))?,
+    };
+    let memory = plan.memory();
+    let nodes = plan.graph().nodes().iter().enumerate().filter_map(|(i, node)| {
+        let op = node.op.as_ref()?;
+        let bytes = |purpose| memory.bytes_of(i, purpose);
+        Some(NodeReport {
+            name: node.name.clone(),
+            op: op.kind(),
+            shape: node.shape.dims().to_vec(),
+            value_bytes: bytes(Purpose::Value),
+            saved_bytes: bytes(Purpose::Saved),
+            workspace_bytes: bytes(Purpose::ForwardWorkspace).max(bytes(Purpose::BackwardWorkspace)),
+            forward_flops: op.cost(Pass::Forward).flops,
+            backward_flops: op.cost(Pass::Backward).flops,
+        })
+    });
+    Ok(Report {
+        backbone: args.backbone.name(),
+        clips: plan.clips(),
+        chunk: plan.chunk(),
+        peak_bytes: plan.bytes().total(),
+        flops: plan.flops(),
+        bytes: plan.bytes(),
+        nodes: nodes.collect(),
+    })
+}
+
+fn print(out: &mut impl Write, r: &Report) -> std::io::Result<()> {
+    writeln!(
+        out,
+        "{:<26} {:<14} {:>20} {:>11} {:>11} {:>11} {:>9} {:>9}",
+        "node", "operation", "extents", "value MB", "saved MB", "scratch MB", "GF fwd", "GF bwd"
+    )?;
+    let mb = |bytes: usize| bytes as f64 / 1e6;
+    for n in &r.nodes {
+        let shape = n.shape.iter().map(ToString::to_string).collect::<Vec<_>>().join("×");
+        writeln!(
+            out,
+            "{:<26} {:<14} {shape:>20} {:>11.2} {:>11.2} {:>11.2} {:>9.2} {:>9.2}",
+            n.name,
+            n.op,
+            mb(n.value_bytes),
+            mb(n.saved_bytes),
+            mb(n.workspace_bytes),
+            n.forward_flops as f64 / 1e9,
+            n.backward_flops as f64 / 1e9
+        )?;
+    }
+    writeln!(out)?;
+    writeln!(out, "{}: {} clips a step, {} at a time", r.backbone, r.clips, r.chunk)?;
+    writeln!(out, "  activations, gradients, scratch  {:>12}", megabytes(r.bytes.arena))?;
+    writeln!(out, "  weights, gradients, momentum     {:>12}", megabytes(r.bytes.parameters))?;
+    writeln!(out, "  slot vectors and loss            {:>12}", megabytes(r.bytes.objective))?;
+    writeln!(out, "  peak                             {:>12}", megabytes(r.peak_bytes))?;
+    writeln!(out, "  FLOPs of a step                  {:>9.2} GF", r.flops as f64 / 1e9)
+}
+
+fn megabytes(bytes: usize) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
+}
+
+/// Bytes of "16GB", "800MB", "2GiB", "4096".
+fn parse_size(text: &str) -> Result<usize> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "kb" | "k" => 1e3,
+        "mb" | "m" => 1e6,
+        "gb" | "g" => 1e9,
+        "tb" | "t" => 1e12,
+        "kib" => 1024.0,
+        "mib" => 1024.0 * 1024.0,
+        "gib" => 1024.0 * 1024.0 * 1024.0,
+        "tib" => 1024.0 * 1024.0 * 1024.0 * 1024.0,
+        _ => f64::NAN,
+    };
+    let bytes = digits.trim().parse::<f64>().unwrap_or(f64::NAN) * unit;
+    if bytes >= 1.0 && bytes.is_finite() {
+        Ok(bytes as usize)
+    } else {
+        Err(Error::usage(
+            format!("--memory {text:?} is not a size"),
+            "give a number and a unit, such as 800MB or 16GiB",
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_with_their_units() {
+        assert_eq!(parse_size("16GB").unwrap(), 16_000_000_000);
+        assert_eq!(parse_size("1.5 GiB").unwrap(), 1_610_612_736);
+        assert_eq!(parse_size("4096").unwrap(), 4096);
+        for wrong in ["", "GB", "-3MB", "12 parsecs", "nan", "1e400"] {
+            assert!(parse_size(wrong).is_err(), "{wrong}");
+        }
+    }
+}
