@@ -53,7 +53,7 @@ pub fn write_features(
         return Err(Error::data(
             path,
             format!("the keys and labels of {} videos take more than 100 MB, the format's limit", keys.len()),
-            "embed the videos in parts, by --list",
+            "divide the data set",
         ));
     }
     let mut bytes = Vec::with_capacity(8 + header.len() + 4 * embeddings.data.len());

@@ -7,7 +7,7 @@ mod clips;
 mod embed;
 mod features;
 mod grid;
-
+pub mod inspect;
 pub mod neighbours;
 mod pool;
 mod retrieve;
