@@ -58,14 +58,16 @@ pub fn compare(
         let (error, norm) = match view {
             "" => distance(values, &golden.data),
             "sample" => distance(&sample(values, golden.data.len()), &golden.data),
-            // A sum cancels, so it is held against the absolute sum; all three count as parts of 1.
+            // A sum cancels, so it is held against the absolute sum. The three relative errors weigh as much
+            // in their group as the tensor's norm does.
             "stats" if golden.data.len() == 3 => {
                 let ours = stats(values);
                 let [sum, absolute, norm] = [0, 1, 2].map(|i| golden.data[i]);
                 let unit = absolute.max(f64::MIN_POSITIVE);
                 let parts =
                     [1.0 + (ours[0] - sum) / unit, ours[1] / unit, ours[2] / norm.max(f64::MIN_POSITIVE)];
-                distance(&parts, &[1.0; 3])
+                let (error, _) = distance(&parts, &[1.0; 3]);
+                (error / 3.0 * norm * norm, norm * norm)
             }
             _ => (f64::NAN, 1.0),
         };

@@ -326,6 +326,19 @@ impl Case<'_> {
         Ok(())
     }
 
+    /// Where an sgd case starts. Old files hold the final weights in place of the initial ones; there the first
+    /// step, `w₁ = w₀ − lr·(g₀ + 2·l2·w₀)`, is undone.
+    fn start<T: Real>(&self, name: &str, twice_l2: f64, config: &OptimConfig) -> Result<Vec<T>> {
+        let (start, after) = (self.golden(&format!("{name}0"))?, self.golden(name)?);
+        let len = start.data.len();
+        if !after.data.ends_with(&start.data) {
+            return self.plain(&format!("{name}0"));
+        }
+        let gradients = &self.golden(&format!("g{name}"))?.data;
+        let undo = |(w, g): (&f64, &f64)| T::from_f64((w + config.lr * g) / (1.0 - config.lr * twice_l2));
+        Ok(after.data[..len].iter().zip(gradients).map(undo).collect())
+    }
+
     /// Five steps of a kernel and a bias.
     fn sgd<T: Real>(&self, out: &mut Computed) -> Result<()> {
         let number = |key: &str| self.meta[key].as_f64().ok_or_else(|| self.file.lacks(key));
@@ -336,7 +349,8 @@ impl Case<'_> {
             l2: number("l2")?,
             ..Default::default()
         };
-        let (w, b): (Vec<T>, Vec<T>) = (self.plain("w0")?, self.plain("b0")?);
+        let (w, b): (Vec<T>, Vec<T>) =
+            (self.start("w", 2.0 * config.l2, &config)?, self.start("b", 0.0, &config)?);
         let (gw, gb): (Vec<T>, Vec<T>) = (self.plain("gw")?, self.plain("gb")?);
         let spec = |name, len, kind| {
             (String::from(name), ParamSpec { name: "weight", shape: Shape::new([len]), kind })

@@ -2,11 +2,10 @@
 //! where `d = (tap, c)` runs as it does in memory and `columns` holds what each tap reads (im2col), made for
 //! one block of pixels × one panel of `d` at a time and never stored whole.
 //!
-//! A tile of 6 filters × 4 registers of `d` stays in registers while a block's pixels pass by. A block lies
-//! within one clip and starts from zero; blocks are then added in order of clip and pixel. So the rounding
-//! error grows with the root of two short sums instead of one long one, and the result is the same to the bit
-//! whether clips come in one call or in several that accumulate. Pixels for which a panel sees only padding
-//! are skipped.
+//! A tile of 6 filters × 4 registers of `d` stays in registers while a block's pixels pass by. Each block starts
+//! from zero, blocks are added up clip by clip, and clips in their order. So the rounding error grows with the
+//! root of three short sums instead of one long one, and the result is the same to the bit whether clips come
+//! in one call or in several that accumulate. Pixels for which a panel sees only padding are skipped.
 
 use std::ops::Range;
 
@@ -78,7 +77,12 @@ impl Partition {
         Self { panels, panels_per_task, filters, filter_parts }
     }
 
+    /// Accumulators of a task: of all clips before, followed by as many of the current one.
     fn task_len(&self) -> usize {
+        2 * self.half()
+    }
+
+    fn half(&self) -> usize {
         self.panels_per_task * self.filters * self.panels.stride()
     }
 
@@ -95,8 +99,8 @@ impl Partition {
     /// Where the accumulators of (panel, filter) start.
     fn at(&self, panel: usize, filter: usize) -> usize {
         let task = panel / self.panels_per_task * self.filter_parts + filter / self.filters;
-        ((task * self.panels_per_task + panel % self.panels_per_task) * self.filters + filter % self.filters)
-            * self.panels.stride()
+        let row = panel % self.panels_per_task * self.filters + filter % self.filters;
+        task * self.task_len() + row * self.panels.stride()
     }
 }
 
@@ -196,7 +200,7 @@ struct Task<'a, T> {
     partition: Partition,
     x: &'a [T],
     dy: &'a [T],
-    /// `(panel, filter, stride)`.
+    /// `(clips before or this clip, panel, filter, stride)`.
     sums: &'a mut [T],
     filters: Range<usize>,
     panels: Range<usize>,
@@ -224,12 +228,14 @@ impl<T: Real> Task<'_, T> {
         let pixels = w.output.iter().product::<usize>();
         let mut dy = [T::ZERO; BLOCK * FILTERS];
         let mut columns = Columns { data: [T::ZERO; BLOCK * PANEL], pixels: [0; BLOCK], count: 0 };
+        let (total, clip) = self.sums.split_at_mut(self.partition.half());
         for n in 0..w.n {
+            clip.fill(T::ZERO);
             for first in (0..pixels).step_by(BLOCK) {
                 let block = first..(first + BLOCK).min(pixels);
                 let rows = &self.dy[(n * pixels + first) * w.k..][..block.len() * w.k];
                 pack_dy::<T, R>(rows, w.k, &self.filters, &mut dy);
-                let sums = self.sums.chunks_exact_mut(self.partition.filters * stride);
+                let sums = clip.chunks_exact_mut(self.partition.filters * stride);
                 for (p, sums) in self.panels.clone().zip(sums) {
                     let panel = self.partition.panels.get(p);
                     columns.gather(simd, w, self.x, n, block.clone(), panel);
@@ -247,6 +253,9 @@ impl<T: Real> Task<'_, T> {
                         _ => product.add::<S, R, 1>(simd, sums),
                     }
                 }
+            }
+            for (total, clip) in total.iter_mut().zip(&*clip) {
+                *total += *clip;
             }
         }
     }
