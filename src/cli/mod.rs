@@ -7,9 +7,14 @@ use clap::{Parser, Subcommand};
 use crate::Result;
 
 mod completions;
+mod doctor;
+mod features;
 mod ingest;
+mod inspect;
+mod network;
 mod plan;
 mod pretrain;
+mod retrieve;
 mod synth;
 mod verify;
 
@@ -32,6 +37,10 @@ enum Command {
     Completions(completions::Args),
     Ingest(ingest::Args),
     Synth(synth::Args),
+    Features(features::Args),
+    Retrieve(retrieve::Args),
+    Inspect(inspect::Args),
+    Doctor(doctor::Args),
 }
 
 impl Command {
@@ -43,6 +52,10 @@ impl Command {
             Self::Completions(args) => completions::run(args),
             Self::Ingest(args) => ingest::run(args),
             Self::Synth(args) => synth::run(args),
+            Self::Features(args) => features::run(args),
+            Self::Retrieve(args) => retrieve::run(args),
+            Self::Inspect(args) => inspect::run(args),
+            Self::Doctor(args) => doctor::run(args),
         }
     }
 }

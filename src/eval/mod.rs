@@ -1,3 +1,25 @@
-//! Evaluation: verification against golden files.
+//! What a network has learned: features of videos, retrieval with its report and pictures, and what is in a
+//! data set, checkpoint or run folder; and whether the engine agrees with its reference.
 
+mod canvas;
+mod chance;
+mod clips;
+mod embed;
+mod features;
+mod grid;
+pub mod inspect;
+pub mod neighbours;
+mod pool;
+mod retrieve;
+mod split;
 pub mod verify;
+mod weights;
+
+pub use clips::Protocol;
+pub use embed::{EmbedOptions, Embedder, Embeddings};
+pub use features::write_features;
+pub use grid::write_grid;
+pub use pool::Pool;
+pub use retrieve::{Report, Retrieval, retrieval, retrieve};
+pub use split::RetrievalSplit;
+pub use weights::{Origin, Weights};

@@ -1,0 +1,224 @@
+//! From videos to vectors: decode, encode, pool, mean over the clips of a video.
+
+use super::clips::{Protocol, for_each_video};
+use super::{Pool, Weights};
+use crate::data::Dataset;
+use crate::data::evaluate::{Clips, Crops};
+use crate::graph::{Executor, Graph, MemoryPlan};
+use crate::models::{self, BLOCKS};
+use crate::{Error, Result};
+
+/// Buffers of the network are kept below this by encoding fewer clips at a time.
+const BUDGET: usize = 1 << 30;
+
+/// What a video is represented by.
+#[derive(Clone, Debug)]
+pub struct EmbedOptions {
+    /// 3, 4 or 5.
+    pub block: usize,
+    /// How the block's map becomes a vector.
+    pub pool: Pool,
+    /// Which clips; the mean of their vectors is the video's.
+    pub clips: Clips,
+    /// Which parts of their frames.
+    pub crops: Crops,
+    /// Clips encoded at a time, which changes memory and time only; `None`: as many as take at most 1 GiB, and
+    /// no more than 16.
+    pub chunk: Option<usize>,
+}
+
+impl Default for EmbedOptions {
+    /// VCOP's retrieval protocol: 10 clips, centre crop, block 5, max-pooled map.
+    fn default() -> Self {
+        Self { block: 5, pool: Pool::Vcop, clips: Clips::Spread(10), crops: Crops::Centre, chunk: None }
+    }
+}
+
+/// Vectors of some videos of a data set.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Embeddings {
+    /// The videos' numbers in the data set, rising.
+    pub videos: Vec<usize>,
+    /// Numbers a vector.
+    pub dim: usize,
+    /// `(videos, dim)`.
+    pub data: Vec<f32>,
+}
+
+impl Embeddings {
+    /// The vector of a video, if it was asked for.
+    pub fn of(&self, video: usize) -> Option<&[f32]> {
+        let row = self.videos.binary_search(&video).ok()?;
+        Some(&self.data[row * self.dim..][..self.dim])
+    }
+}
+
+/// A network that only looks, with every buffer it needs.
+#[derive(Debug)]
+pub struct Embedder {
+    executor: Executor<f32>,
+    params: Vec<f32>,
+    name: String,
+    protocol: Protocol,
+    options: EmbedOptions,
+    /// Which output of the encoder is pooled.
+    output: usize,
+    /// `(T, H, W, C)` of the block's map.
+    map: [usize; 4],
+    chunk: usize,
+}
+
+impl Embedder {
+    /// Plans and allocates.
+    ///
+    /// # Errors
+    /// A block other than 3, 4 or 5; a model that does not fit the clips.
+    pub fn new(weights: &Weights, options: EmbedOptions) -> Result<Self> {
+        let scale = BLOCKS.iter().position(|&b| b == options.block).ok_or_else(|| {
+            Error::usage(format!("there is no block {} to tap", options.block), "give block 3, 4 or 5")
+        })?;
+        let maps = options.pool.wants_map();
+        let graph = |chunk| -> Result<Graph<f32>> {
+            models::encoder(&weights.config.model, chunk, weights.extents(), maps)
+        };
+        let chunk = match options.chunk {
+            Some(chunk) => chunk.max(1),
+            None => fitting(graph)?,
+        };
+        let shapes: Graph<f32> = models::encoder(&weights.config.model, 1, weights.extents(), true)?;
+        let map = shapes.node(shapes.outputs()[3 + scale]).shape.dims();
+        let map = [map[1], map[2], map[3], map[4]];
+        Ok(Self {
+            executor: Executor::new(graph(chunk)?, &weights.layout, false),
+            params: weights.params.clone(),
+            name: weights.name.clone(),
+            protocol: Protocol {
+                clip: weights.config.clip.clone(),
+                clips: options.clips,
+                crops: options.crops,
+            },
+            output: if maps { 3 + scale } else { scale },
+            map,
+            chunk,
+            options,
+        })
+    }
+
+    /// What the network is, for reports.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What a video is represented by.
+    pub fn options(&self) -> &EmbedOptions {
+        &self.options
+    }
+
+    /// Numbers a vector.
+    pub fn dim(&self) -> usize {
+        self.options.pool.dim(self.map)
+    }
+
+    /// Bytes of the network's buffers and parameters.
+    pub fn bytes(&self) -> usize {
+        self.executor.plan().peak() + self.params.len() * size_of::<f32>()
+    }
+
+    /// The vectors of these videos (repeated numbers count once). `progress(done, all)` is called after each.
+    /// Uses the threads of the current rayon pool, and as many to decode; the result does not depend on them.
+    ///
+    /// # Errors
+    /// A damaged or unreadable shard; features that are not finite.
+    pub fn embed(
+        &mut self,
+        dataset: &Dataset,
+        videos: &[usize],
+        mut progress: impl FnMut(usize, usize),
+    ) -> Result<Embeddings> {
+        let mut videos = videos.to_vec();
+        videos.sort_unstable();
+        videos.dedup();
+        let (dim, total) = (self.dim(), videos.len());
+        let mut means = Means { dim, current: None, sum: vec![0.0; dim], data: vec![0.0; total * dim] };
+        let (protocol, threads) = (self.protocol.clone(), rayon::current_num_threads());
+        let len = protocol.clip_len();
+        let mut pending = Vec::with_capacity(self.chunk); // the place of each clip's video
+        for_each_video(dataset, &videos, &protocol, threads, |place, clips| {
+            for clip in clips.chunks_exact(len) {
+                self.executor.input_mut()[pending.len() * len..][..len].copy_from_slice(clip);
+                pending.push(place);
+                if pending.len() == self.chunk {
+                    self.run(&mut pending, &mut means);
+                }
+            }
+            progress(place + 1, total);
+            Ok(())
+        })?;
+        if !pending.is_empty() {
+            self.executor.input_mut()[pending.len() * len..].fill(0.0);
+            self.run(&mut pending, &mut means);
+        }
+        means.flush();
+        if let Some(at) = means.data.iter().position(|v| !v.is_finite()) {
+            let key = &dataset.video(videos[at / dim]).key;
+            let what = format!("its features of video {key} are not finite");
+            return Err(Error::data(&self.name, what, "use an earlier checkpoint; these weights have diverged"));
+        }
+        Ok(Embeddings { videos, dim, data: means.data })
+    }
+
+    /// Encodes the pending clips and adds their vectors to those of their videos.
+    fn run(&mut self, pending: &mut Vec<usize>, means: &mut Means) {
+        self.executor.forward(&self.params);
+        let output = self.executor.output(self.output);
+        let mut pooled = vec![0.0; means.dim];
+        for (place, clip) in pending.drain(..).zip(output.chunks_exact(output.len() / self.chunk)) {
+            self.options.pool.apply(clip, self.map, &mut pooled);
+            means.add(place, &pooled);
+        }
+    }
+}
+
+/// The largest chunk whose buffers fit the budget.
+fn fitting(graph: impl Fn(usize) -> Result<Graph<f32>>) -> Result<usize> {
+    for chunk in [16, 8, 4, 2] {
+        if MemoryPlan::new(&graph(chunk)?, false).peak() <= BUDGET {
+            return Ok(chunk);
+        }
+    }
+    Ok(1)
+}
+
+/// Means over the clips of each video, which come in order.
+struct Means {
+    dim: usize,
+    /// The place of the video being summed, and its clips so far.
+    current: Option<(usize, usize)>,
+    sum: Vec<f64>,  // (dim)
+    data: Vec<f32>, // (videos, dim)
+}
+
+impl Means {
+    fn add(&mut self, place: usize, vector: &[f32]) {
+        let clips = match self.current {
+            Some((p, clips)) if p == place => clips,
+            _ => {
+                self.flush();
+                0
+            }
+        };
+        self.current = Some((place, clips + 1));
+        self.sum.iter_mut().zip(vector).for_each(|(sum, &v)| *sum += f64::from(v));
+    }
+
+    /// Writes the mean of the current video.
+    fn flush(&mut self) {
+        if let Some((place, clips)) = self.current.take() {
+            let row = &mut self.data[place * self.dim..][..self.dim];
+            for (mean, sum) in row.iter_mut().zip(&mut self.sum) {
+                *mean = (*sum / clips as f64) as f32;
+                *sum = 0.0;
+            }
+        }
+    }
+}
