@@ -166,7 +166,8 @@ fn describe(r: &Report) -> String {
     let mut line = |name: &str, value: String| {
         writeln!(text, "{name:<12}{value}").expect("writing to a String cannot fail");
     };
-    let gib = |bytes: Option<u64>| bytes.map_or("unknown".into(), |b| format!("{:.1} GiB", b as f64 / 1.074e9));
+    let gib =
+        |bytes: Option<u64>| bytes.map_or("unknown".into(), |b| format!("{:.1} GiB", b as f64 / 1.074e9));
     let or_none = |value: &Option<String>| value.clone().unwrap_or_else(|| "not found".into());
     line("hdc", r.version.into());
     line("CPU", r.cpu.name.clone().unwrap_or_else(|| "unknown".into()));

@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 use crate::Result;
 
 mod completions;
+mod demo;
 mod doctor;
 mod features;
 mod ingest;
@@ -31,31 +32,33 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Pretrain(pretrain::Args),
-    Plan(plan::Args),
-    Verify(verify::Args),
-    Completions(completions::Args),
-    Ingest(ingest::Args),
+    Demo(demo::Args),
+    Doctor(doctor::Args),
     Synth(synth::Args),
+    Ingest(ingest::Args),
+    Inspect(inspect::Args),
+    Plan(plan::Args),
+    Pretrain(pretrain::Args),
     Features(features::Args),
     Retrieve(retrieve::Args),
-    Inspect(inspect::Args),
-    Doctor(doctor::Args),
+    Verify(verify::Args),
+    Completions(completions::Args),
 }
 
 impl Command {
     fn run(self) -> Result<()> {
         match self {
-            Self::Pretrain(args) => pretrain::run(args),
-            Self::Plan(args) => plan::run(args),
-            Self::Verify(args) => verify::run(args),
-            Self::Completions(args) => completions::run(args),
-            Self::Ingest(args) => ingest::run(args),
+            Self::Demo(args) => demo::run(args),
+            Self::Doctor(args) => doctor::run(args),
             Self::Synth(args) => synth::run(args),
+            Self::Ingest(args) => ingest::run(args),
+            Self::Inspect(args) => inspect::run(args),
+            Self::Plan(args) => plan::run(args),
+            Self::Pretrain(args) => pretrain::run(args),
             Self::Features(args) => features::run(args),
             Self::Retrieve(args) => retrieve::run(args),
-            Self::Inspect(args) => inspect::run(args),
-            Self::Doctor(args) => doctor::run(args),
+            Self::Verify(args) => verify::run(args),
+            Self::Completions(args) => completions::run(args),
         }
     }
 }

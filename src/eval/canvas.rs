@@ -59,7 +59,8 @@ impl Canvas {
             letters.extend("..".chars().take(room));
         }
         for (i, letter) in letters.into_iter().enumerate() {
-            let Some(glyph) = get_raster(letter, WEIGHT, SIZE).or_else(|| get_raster('?', WEIGHT, SIZE)) else {
+            let Some(glyph) = get_raster(letter, WEIGHT, SIZE).or_else(|| get_raster('?', WEIGHT, SIZE))
+            else {
                 continue;
             };
             for (dy, row) in glyph.rows().enumerate() {

@@ -43,8 +43,7 @@ impl Protocol {
         for start in self.clips.starts(length, &self.clip) {
             let frames = frame_indices(start, length, &self.clip);
             reader.read(dataset, video, &frames, self.clip.short_side, window)?;
-            let problem =
-                augment::Problem::new(window.frames, window.height, window.width, self.clip.crop)?;
+            let problem = augment::Problem::new(window.frames, window.height, window.width, self.clip.crop)?;
             for transform in self.crops.transforms(window.height, window.width) {
                 let from = out.len();
                 out.resize(from + self.clip_len(), 0.0);

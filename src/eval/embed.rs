@@ -162,7 +162,11 @@ impl Embedder {
         if let Some(at) = means.data.iter().position(|v| !v.is_finite()) {
             let key = &dataset.video(videos[at / dim]).key;
             let what = format!("its features of video {key} are not finite");
-            return Err(Error::data(&self.name, what, "use an earlier checkpoint; these weights have diverged"));
+            return Err(Error::data(
+                &self.name,
+                what,
+                "use an earlier checkpoint; these weights have diverged",
+            ));
         }
         Ok(Embeddings { videos, dim, data: means.data })
     }

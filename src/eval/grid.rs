@@ -44,7 +44,8 @@ pub fn write_grid(
         2 * MARGIN + HEAD + chosen.len() * row_height(),
         PAPER,
     );
-    let head = |line| Area { x: MARGIN, y: MARGIN + line * LINE, width: CELL_W * (columns + 1), height: LINE };
+    let head =
+        |line| Area { x: MARGIN, y: MARGIN + line * LINE, width: CELL_W * (columns + 1), height: LINE };
     let r = &retrieval.report;
     let at_1 = |map: &std::collections::BTreeMap<usize, f64>| 100.0 * map.get(&1).copied().unwrap_or(0.0);
     let title = format!(

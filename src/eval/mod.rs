@@ -4,6 +4,7 @@
 mod canvas;
 mod chance;
 mod clips;
+mod demo;
 mod embed;
 mod features;
 mod grid;
@@ -16,6 +17,7 @@ pub mod verify;
 mod weights;
 
 pub use clips::Protocol;
+pub use demo::{DemoOptions, DemoReport, LabelFigures, demo};
 pub use embed::{EmbedOptions, Embedder, Embeddings};
 pub use features::write_features;
 pub use grid::write_grid;

@@ -167,7 +167,9 @@ mod tests {
 
     /// The definition, in f64.
     fn cosine(a: &[f32], b: &[f32]) -> f64 {
-        let dot = |a: &[f32], b: &[f32]| -> f64 { a.iter().zip(b).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum() };
+        let dot = |a: &[f32], b: &[f32]| -> f64 {
+            a.iter().zip(b).map(|(&x, &y)| f64::from(x) * f64::from(y)).sum()
+        };
         dot(a, b) / (dot(a, a).sqrt() * dot(b, b).sqrt())
     }
 

@@ -72,7 +72,8 @@ pub fn retrieval(
 /// If a video of `split` has no vector.
 pub fn retrieve(embeddings: &Embeddings, embedder: &Embedder, split: &RetrievalSplit) -> Retrieval {
     let unit = |videos: &[Labelled]| {
-        let rows = videos.iter().map(|v| embeddings.of(v.video).expect("every video of the split has a vector"));
+        let rows =
+            videos.iter().map(|v| embeddings.of(v.video).expect("every video of the split has a vector"));
         Unit::new(embeddings.dim, rows)
     };
     let (queries, gallery) = (split.queries(), split.gallery.as_slice());
@@ -122,7 +123,8 @@ pub fn retrieve(embeddings: &Embeddings, embedder: &Embedder, split: &RetrievalS
 impl std::fmt::Display for Report {
     /// A few lines for people.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let how = if self.leave_one_out { "each among the others" } else { "queries in a gallery of their own" };
+        let how =
+            if self.leave_one_out { "each among the others" } else { "queries in a gallery of their own" };
         writeln!(
             f,
             "{} · block {} · {} · {} numbers · label {}",
@@ -143,7 +145,8 @@ impl std::fmt::Display for Report {
         let line = |f: &mut std::fmt::Formatter<'_>, name: &str, values: Vec<String>| {
             writeln!(f, "{name:<10}{}", values.iter().map(|v| format!("{v:>8}")).collect::<String>())
         };
-        let percent = |map: &BTreeMap<usize, f64>| map.values().map(|v| format!("{:.1}%", 100.0 * v)).collect();
+        let percent =
+            |map: &BTreeMap<usize, f64>| map.values().map(|v| format!("{:.1}%", 100.0 * v)).collect();
         line(f, "top", self.top.keys().map(usize::to_string).collect())?;
         line(f, "found", percent(&self.top))?;
         line(f, "chance", percent(&self.chance))
