@@ -49,6 +49,7 @@ impl Axis {
     }
 
     /// The input that output `j` reads through `tap`, if it is not padding.
+    #[inline(always)]
     pub fn input(&self, j: usize, tap: Tap) -> Option<usize> {
         let i = (j * self.step) as isize + tap.offset;
         (0..self.extent as isize).contains(&i).then_some(i as usize)

@@ -9,7 +9,7 @@
 
 use std::ops::Range;
 
-use pulp::{Simd, WithSimd};
+use pulp::{NullaryFnOnce, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::Problem;
@@ -295,23 +295,37 @@ impl<T: Real> Columns<T> {
             let tap = w.taps[first / w.run];
             self.count = 0;
             let rows = T::vectors_mut::<S>(&mut self.data);
-            w.for_each_input(n, block, tap, |pixel, input| {
-                let from = T::vectors::<S>(&x[input * w.c + first % w.run..][..panel.channels]);
-                rows[self.count * 4..][..4].copy_from_slice(&from[..4]);
-                self.pixels[self.count] = pixel;
-                self.count += 1;
-            });
+            w.for_each_input(
+                n,
+                block,
+                tap,
+                #[inline(always)]
+                |pixel, input| {
+                    // One by one: as a slice they would be copied by a call, at half the speed.
+                    let from = T::vectors::<S>(&x[input * w.c + first % w.run..][..panel.channels]);
+                    let (from, to) = (&from[..4], &mut rows[self.count * 4..][..4]);
+                    (to[0], to[1], to[2], to[3]) = (from[0], from[1], from[2], from[3]);
+                    self.pixels[self.count] = pixel;
+                    self.count += 1;
+                },
+            );
             return;
         }
         if first / w.run == (last - 1) / w.run {
             let tap = w.taps[first / w.run];
             self.count = 0;
-            w.for_each_input(n, block, tap, |pixel, input| {
-                let from = &x[input * w.c + first % w.run..][..panel.channels];
-                copy_row(simd, from, &mut self.data[self.count * width..][..width]);
-                self.pixels[self.count] = pixel;
-                self.count += 1;
-            });
+            w.for_each_input(
+                n,
+                block,
+                tap,
+                #[inline(always)]
+                |pixel, input| {
+                    let from = &x[input * w.c + first % w.run..][..panel.channels];
+                    copy_row(simd, from, &mut self.data[self.count * width..][..width]);
+                    self.pixels[self.count] = pixel;
+                    self.count += 1;
+                },
+            );
             return;
         }
         // Several taps side by side: every pixel takes part, since hardly one sees nothing but padding.
@@ -323,10 +337,16 @@ impl<T: Real> Columns<T> {
         let mut d = first;
         while d < last {
             let len = (w.run - d % w.run).min(last - d);
-            w.for_each_input(n, block.clone(), w.taps[d / w.run], |pixel, input| {
-                let from = &x[input * w.c + d % w.run..][..len];
-                copy_row(simd, from, &mut self.data[pixel * width + d - first..][..len]);
-            });
+            w.for_each_input(
+                n,
+                block.clone(),
+                w.taps[d / w.run],
+                #[inline(always)]
+                |pixel, input| {
+                    let from = &x[input * w.c + d % w.run..][..len];
+                    copy_row(simd, from, &mut self.data[pixel * width + d - first..][..len]);
+                },
+            );
             d += len;
         }
     }
@@ -360,27 +380,48 @@ impl<T: Real> Product<'_, T> {
         let pixels = &self.columns.pixels[..self.columns.count];
         let mut done = 0;
         for (start, dy) in tile_starts(self.filters, R).zip(self.dy.chunks_exact(self.rows * R)) {
-            let mut acc: Tile<S, T, R, V> = [[T::splat(simd, T::ZERO); V]; R];
-            let dy = dy.as_chunks::<R>().0;
-            for (row, &pixel) in columns.as_chunks::<V>().0.iter().zip(pixels) {
-                let dy = &dy[pixel];
-                for i in 0..R {
-                    let v = T::splat(simd, dy[i]);
-                    for j in 0..V {
-                        acc[i][j] = T::fma(simd, v, row[j], acc[i][j]);
-                    }
-                }
-            }
+            let columns = columns.as_chunks::<V>().0;
+            let product = simd.vectorize(TileProduct { simd, dy: dy.as_chunks::<R>().0, columns, pixels });
             for i in 0..R {
                 if start + i >= done {
                     let sums = &mut sums[(start + i) * self.stride..][..width];
                     let sums = &mut T::vectors_mut::<S>(sums)[..V];
                     for j in 0..V {
-                        sums[j] = T::add_vectors(simd, sums[j], acc[i][j]);
+                        sums[j] = T::add_vectors(simd, sums[j], product[i][j]);
                     }
                 }
             }
             done = start + R;
         }
+    }
+}
+
+/// `Σ_pixel dy[pixel][i] · columns[pixel]` for each filter `i` of a tile; a function of its own for the same reason
+/// as [`gather`](super::gather)'s.
+struct TileProduct<'a, S: Simd, T: Real, const R: usize, const V: usize> {
+    simd: S,
+    dy: &'a [[T; R]],
+    columns: &'a [[T::Vector<S>; V]],
+    /// The row of `dy` that belongs to each row of `columns`.
+    pixels: &'a [usize],
+}
+
+impl<S: Simd, T: Real, const R: usize, const V: usize> NullaryFnOnce for TileProduct<'_, S, T, R, V> {
+    type Output = Tile<S, T, R, V>;
+
+    #[inline(always)]
+    fn call(self) -> Self::Output {
+        let Self { simd, dy, columns, pixels } = self;
+        let mut sum: Tile<S, T, R, V> = [[T::splat(simd, T::ZERO); V]; R];
+        for (row, &pixel) in columns.iter().zip(pixels) {
+            let dy = &dy[pixel];
+            for i in 0..R {
+                let v = T::splat(simd, dy[i]);
+                for j in 0..V {
+                    sum[i][j] = T::fma(simd, v, row[j], sum[i][j]);
+                }
+            }
+        }
+        sum
     }
 }
