@@ -69,7 +69,7 @@ pub fn write_grid(
             let item = &split.gallery[found.index];
             let hit = item.label == query.label;
             let (colour, mark) = if hit { (RIGHT, '=') } else { (WRONG, 'x') };
-            painter.cell(row, column + 1, item, colour, &format!("{mark} {:.3}", found.similarity))?;
+            painter.cell(row, column + 1, item, colour, &format!("{mark} {:.4}", found.similarity))?;
             neighbours.push(json!({
                 "key": dataset.video(item.video).key,
                 "label": item.label,
