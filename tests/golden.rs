@@ -82,7 +82,7 @@ fn networks_in_f32_come_within_three_times_pytorch_and_the_rest_within_rounding(
 }
 
 /// The file's tensors with one of them changed or left out, in a file of its own.
-fn altered(name: &str, tensor: &str, change: impl FnOnce(&mut Vec<u8>) -> bool) -> tempfile::NamedTempFile {
+fn altered(name: &str, tensor: &str, change: impl FnOnce(&mut [u8]) -> bool) -> tempfile::NamedTempFile {
     let bytes = std::fs::read(folder().join(name)).unwrap();
     let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
     let stored = SafeTensors::deserialize(&bytes).unwrap();
@@ -101,7 +101,7 @@ fn altered(name: &str, tensor: &str, change: impl FnOnce(&mut Vec<u8>) -> bool) 
 }
 
 /// Doubles the first number of an `f32` tensor that is not 0.
-fn double(data: &mut Vec<u8>) -> bool {
+fn double(data: &mut [u8]) -> bool {
     let number = data.chunks_exact_mut(4).find(|b| b.iter().any(|&b| b != 0)).unwrap();
     let doubled = 2.0 * f32::from_le_bytes(number.try_into().unwrap());
     number.copy_from_slice(&doubled.to_le_bytes());
