@@ -15,6 +15,7 @@ use hdc::train::{Network, NetworkPlan};
 /// A network with a batch of noise.
 struct Net<T: Real> {
     network: Network<T>,
+    model: ModelConfig,
     /// `(clips, T, H, W, 3)`.
     input: Vec<T>,
     /// Elements of one clip.
@@ -39,12 +40,12 @@ impl<T: Real> Net<T> {
         let mut stream = Stream::new("clips", seed);
         let draw = || T::from_f64(stream.next_in(-1.0, 1.0));
         let input = std::iter::repeat_with(draw).take(videos * roles(loss).count() * clip).collect();
-        Self { network, input, clip }
+        Self { network, model: model.clone(), input, clip }
     }
 
     /// The losses of the batch; gradients are left in the network.
     fn run(&mut self) -> Losses {
-        let Self { network, input, clip } = self;
+        let Self { network, input, clip, .. } = self;
         let fill = |clips: std::ops::Range<usize>, to: &mut [T]| {
             to.copy_from_slice(&input[clips.start * *clip..clips.end * *clip]);
             Ok(())
