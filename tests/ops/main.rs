@@ -3,6 +3,7 @@
 
 mod augment;
 mod contract;
+mod conv3d;
 mod data;
 mod golden;
 mod gradient;

@@ -1,6 +1,6 @@
 //! Relative L2 errors, tensor by tensor and over groups.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -33,16 +33,23 @@ impl Group {
 
 /// Compares every tensor of the file that is not an input with what was computed. A name may end in `#sample`
 /// (a strided sample of the tensor) or `#stats` (sum, absolute sum, norm). `group` names a tensor's group,
-/// `None` leaves it out; `limit` gives a group's limit.
+/// `None` leaves it out; `limit` gives a group's limit. The file must hold every computed tensor that has a group
+/// and is `required`: one that is not there cannot be found wrong.
 ///
 /// # Errors
-/// A tensor that was not computed or has another length.
+/// A tensor that was not computed, is not in the file or has another length.
 pub fn compare(
     file: &GoldenFile,
     computed: &BTreeMap<String, Vec<f64>>,
     group: impl Fn(&str) -> Option<String>,
+    required: impl Fn(&str) -> bool,
     limit: impl Fn(&str) -> f64,
 ) -> Result<Vec<Group>> {
+    let held: BTreeSet<_> = file.tensors.keys().map(|n| n.split_once('#').map_or(&n[..], |s| s.0)).collect();
+    let wanted = |name: &&String| group(name).is_some() && required(name) && !held.contains(&name[..]);
+    if let Some(missing) = computed.keys().find(wanted) {
+        return Err(file.lacks(missing));
+    }
     struct Sum {
         error: f64,
         norm: f64,

@@ -49,8 +49,10 @@ impl GoldenFile {
             let data = match view.dtype() {
                 Dtype::F32 => words.map(|b| f64::from(f32::from_le_bytes(b))).collect(),
                 Dtype::I32 => words.map(|b| f64::from(i32::from_le_bytes(b))).collect(),
+                Dtype::U8 => view.data().iter().map(|&b| f64::from(b)).collect(),
                 other => {
-                    return Err(wrong(format!("{name} has element type {other:?}; F32 or I32 expected")));
+                    let what = format!("{name} has element type {other:?}; F32, I32 or U8 expected");
+                    return Err(wrong(what));
                 }
             };
             tensors.insert(name, Golden { shape: view.shape().to_vec(), data });

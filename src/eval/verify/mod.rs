@@ -1,5 +1,6 @@
-//! Verification against golden files: single operations, or whole networks through three training steps.
+//! Verification against golden files: single operations, augmented clips, or whole networks through three training steps.
 
+mod augment;
 mod compare;
 mod golden;
 mod model;
@@ -9,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::tensor::Dtype;
+use crate::tensor::{Dtype, Real};
 use crate::{Error, Result};
 
 pub use compare::Group;
@@ -30,15 +31,20 @@ pub struct Report {
 /// A file that cannot be read, or a precision that the CPU does not compute in.
 pub fn verify(path: &Path, dtype: Dtype) -> Result<Report> {
     let file = GoldenFile::open(path)?;
-    let operations = file.meta["cases"].is_array();
-    let groups = match (dtype, operations) {
-        (Dtype::F64, true) => ops::verify::<f64>(&file),
-        (Dtype::F32, true) => ops::verify::<f32>(&file),
-        (Dtype::F64, false) => model::verify::<f64>(&file),
-        (Dtype::F32, false) => model::verify::<f32>(&file),
-        (Dtype::Bf16, _) => {
-            Err(Error::usage("the CPU does not compute in bf16", "give --precision f32 or f64"))
-        }
+    let groups = match dtype {
+        Dtype::F64 => groups::<f64>(&file),
+        Dtype::F32 => groups::<f32>(&file),
+        Dtype::Bf16 => Err(Error::usage("the CPU does not compute in bf16", "give --precision f32 or f64")),
     }?;
     Ok(Report { path: path.to_path_buf(), groups })
+}
+
+/// By what the file holds.
+fn groups<T: Real>(file: &GoldenFile) -> Result<Vec<Group>> {
+    let cases = &file.meta["cases"];
+    match (cases.is_array(), cases[0]["crop"].is_array()) {
+        (true, true) => augment::verify::<T>(file),
+        (true, false) => ops::verify::<T>(file),
+        (false, _) => model::verify::<T>(file),
+    }
 }

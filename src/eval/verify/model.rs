@@ -42,7 +42,8 @@ pub(super) fn verify<T: Real>(file: &GoldenFile) -> Result<Vec<Group>> {
         let statistics = if name.ends_with("#stats") { "#stats" } else { "" };
         (!matches!(group, "input" | "param")).then(|| format!("{group}{statistics}"))
     };
-    compare(file, &computed, group, limit)
+    // The files of small networks leave out how far the steps went: it follows from where they ended.
+    compare(file, &computed, group, |name| !name.starts_with("delta"), limit)
 }
 
 /// What the file was made with.

@@ -58,23 +58,27 @@ struct Partition {
 }
 
 impl Partition {
+    /// For this many threads; it changes who adds up which elements, never a sum.
     fn new<T: Real>(w: &Wgrad) -> Self {
+        let threads = rayon::current_num_threads();
+        let efficiency = |p: &Self| {
+            let balance = p.tasks() as f64 / p.tasks().next_multiple_of(threads) as f64;
+            balance / (1.0 + PACKING / p.panels_per_task as f64)
+        };
+        Self::all::<T>(w)
+            .max_by(|a, b| efficiency(a).total_cmp(&efficiency(b)))
+            .expect("there is at least one")
+    }
+
+    /// One for each number of panels a task.
+    fn all<T: Real>(w: &Wgrad) -> impl Iterator<Item = Self> {
         // 8 × 3 registers waste nothing on 8, 16 or 32 filters; 6 × 4 read neighbouring columns in whole taps.
         let limit = if w.k <= 32 { 3 } else { 4 };
         let panels = Panels::at_most::<T>(w.taps.len() * w.run, limit);
         let tile = tile_filters(panels.get(0).registers);
         let filters = w.k.div_ceil(w.k.div_ceil(FILTERS)).next_multiple_of(tile);
         let filter_parts = w.k.div_ceil(filters);
-        let threads = rayon::current_num_threads();
-        let efficiency = |per_task: usize| {
-            let tasks = panels.count().div_ceil(per_task) * filter_parts;
-            let balance = tasks as f64 / tasks.next_multiple_of(threads) as f64;
-            balance / (1.0 + PACKING / per_task as f64)
-        };
-        let panels_per_task = (1..=PANELS)
-            .max_by(|&a, &b| efficiency(a).total_cmp(&efficiency(b)))
-            .expect("the range is not empty");
-        Self { panels, panels_per_task, filters, filter_parts }
+        (1..=PANELS).map(move |panels_per_task| Self { panels, panels_per_task, filters, filter_parts })
     }
 
     /// Accumulators of a task: of all clips before, followed by as many of the current one.
@@ -124,9 +128,10 @@ impl Wgrad {
         Self { n: p.n, c: p.c, k: p.k, output: p.output, axes, taps, run, padding }
     }
 
+    /// Enough for any number of threads: a plan made under one must hold under another.
     pub fn workspace<T: Real>(&self) -> usize {
-        let partition = Partition::new::<T>(self);
-        partition.tasks() * partition.task_len() + self.padding.map_or(0, |p| p.len())
+        let sums = Partition::all::<T>(self).map(|p| p.tasks() * p.task_len()).max().unwrap_or(0);
+        sums + self.padding.map_or(0, |p| p.len())
     }
 
     pub fn run<T: Real>(&self, x: &[T], dy: &[T], dw: &mut [T], mode: WriteMode, workspace: &mut [T]) {

@@ -1,0 +1,239 @@
+//! Convolution.
+
+use hdc::Result;
+use hdc::ops::conv3d::{Conv3d, Problem, reference};
+use hdc::ops::{Backward, Forward, Op, WriteMode};
+use hdc::tensor::Real;
+use proptest::prelude::*;
+
+use crate::contract::{self, Feed, Reference};
+use crate::data::{Kind, assert_close, assert_same_bits, to_f64};
+use crate::{golden, gradient};
+
+type Triple = [usize; 3];
+
+/// Everything that [`Problem::new`] asks for.
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    n: usize,
+    c: usize,
+    k: usize,
+    input: Triple,
+    filter: Triple,
+    stride: Triple,
+    pad: Triple,
+}
+
+impl Case {
+    fn problem(&self, n: usize) -> Result<Problem> {
+        Problem::new(n, self.c, self.k, self.input, self.filter, self.stride, self.pad)
+    }
+}
+
+const fn case([n, c, k]: Triple, input: Triple, filter: Triple, stride: Triple, pad: Triple) -> Case {
+    Case { n, c, k, input, filter, stride, pad }
+}
+
+const CUBE: Triple = [3; 3];
+const ONE: Triple = [1; 3];
+const TWO: Triple = [2; 3];
+const NONE: Triple = [0; 3];
+
+/// (N, C, K), input, filter, stride, pad.
+const HOSTILE: [Case; 36] = [
+    // One voxel: alone, seen only by the filter's middle, and by a filter larger than the input.
+    case([1, 1, 1], ONE, ONE, ONE, NONE),
+    case([1, 1, 1], ONE, CUBE, ONE, ONE),
+    case([3, 5, 3], ONE, [5; 3], ONE, TWO),
+    case([2, 3, 5], [2, 1, 2], [3, 3, 4], ONE, [1, 1, 1]),
+    // An output of one voxel: the filter is as large as the padded input.
+    case([2, 8, 3], [2, 3, 4], [2, 3, 4], ONE, NONE),
+    case([1, 17, 5], [1, 3, 2], [3, 5, 4], [2, 3, 1], ONE),
+    // Padding 0, 1, …, filter − 1, and beyond: outputs that see padding only.
+    case([2, 3, 8], [3, 4, 5], [3, 2, 4], ONE, NONE),
+    case([2, 3, 8], [3, 4, 5], [3, 2, 4], ONE, [2, 1, 3]),
+    case([2, 8, 16], [3, 5, 4], CUBE, ONE, TWO),
+    case([1, 33, 8], [2, 2, 2], TWO, ONE, ONE),
+    case([1, 5, 3], [2, 3, 2], [1, 2, 1], ONE, [2, 3, 1]),
+    // Strides on one axis, on all, over even and odd extents, that do not divide, that skip inputs.
+    case([2, 3, 5], [5, 4, 4], CUBE, [2, 1, 1], ONE),
+    case([2, 5, 3], [4, 5, 4], CUBE, [1, 2, 1], ONE),
+    case([2, 8, 8], [4, 4, 7], CUBE, [1, 1, 2], ONE),
+    case([2, 16, 3], [5, 6, 8], CUBE, [1, 2, 3], [0, 1, 2]),
+    case([1, 3, 17], [7, 8, 9], CUBE, [3, 2, 1], [2, 0, 1]),
+    case([2, 5, 5], [6, 7, 8], TWO, [3; 3], NONE),
+    case([3, 1, 8], [5, 5, 7], ONE, [3, 2, 3], NONE),
+    case([1, 8, 1], [4, 9, 6], [4, 5, 2], [3, 3, 3], [1, 2, 1]),
+    case([2, 2, 2], [1, 2, 3], ONE, [3; 3], [0, 0, 1]),
+    // Channels around and between the widths of registers and panels.
+    case([1, 1, 33], [2, 5, 7], CUBE, ONE, ONE),
+    case([1, 33, 1], [2, 5, 7], CUBE, ONE, ONE),
+    case([2, 16, 17], [2, 3, 5], CUBE, ONE, ONE),
+    case([2, 17, 16], [3, 3, 4], CUBE, TWO, ONE),
+    case([1, 100, 33], [2, 4, 5], CUBE, ONE, ONE),
+    case([1, 33, 100], [2, 4, 5], CUBE, ONE, ONE),
+    case([1, 100, 100], [2, 3, 4], [1, 1, 1], ONE, NONE),
+    case([1, 3, 130], [3, 5, 9], [1, 3, 3], ONE, [0, 1, 1]),
+    // More pixels than a task, a block and a tile hold, with tails.
+    case([2, 3, 5], [4, 13, 19], CUBE, ONE, ONE),
+    // C3D: the first layer, one in the middle, the last.
+    case([1, 3, 16], [4, 14, 14], CUBE, ONE, ONE),
+    case([2, 16, 32], [2, 6, 6], CUBE, ONE, ONE),
+    case([2, 32, 32], [2, 7, 7], CUBE, ONE, ONE),
+    // 3D-ResNet18: the stem, a strided block, its shortcut.
+    case([2, 3, 8], [5, 14, 13], [7; 3], [1, 2, 2], [3; 3]),
+    case([2, 16, 32], [4, 7, 7], CUBE, TWO, ONE),
+    // R(2+1)D-10: the two factors of its stem.
+    case([2, 3, 10], [4, 14, 14], [1, 7, 7], [1, 2, 2], [0, 3, 3]),
+    case([2, 83, 16], [4, 4, 4], [3, 1, 1], [2, 1, 1], [1, 0, 0]),
+];
+
+/// The specification, summed in f64 and rounded once: on f32 it would itself be as far off as what it judges.
+fn specified_forward<T: Real>(p: &Problem, io: Forward<'_, T>) {
+    let mut y = vec![f64::NAN; io.output.len()];
+    reference::fprop(p, &to_f64(io.inputs[0]), &to_f64(io.params[0]), &mut y);
+    io.output.iter_mut().zip(y).for_each(|(to, y)| *to = T::from_f64(y));
+}
+
+fn specified_backward<T: Real>(p: &Problem, io: Backward<'_, T>) {
+    let (x, w, dy) = (to_f64(io.inputs[0]), to_f64(io.params[0]), to_f64(io.dy));
+    let round = |to: &mut [T], from: Vec<f64>| to.iter_mut().zip(from).for_each(|(t, v)| *t = T::from_f64(v));
+    for dw in io.dparams {
+        let mut sums = vec![f64::NAN; w.len()];
+        reference::wgrad(p, &x, &dy, &mut sums, WriteMode::Overwrite);
+        round(dw.data, sums);
+    }
+    for dx in io.dx.into_iter().flatten() {
+        let mut sums = vec![f64::NAN; x.len()];
+        reference::dgrad(p, &dy, &w, &mut sums, WriteMode::Overwrite);
+        round(dx.data, sums);
+    }
+}
+
+fn golden_case<T: Real>(name: &str) {
+    let case = golden::case(name);
+    let label = &format!("{name} {:?}", T::DTYPE);
+    let (x, w) = (case.shape("x"), case.shape("w"));
+    let tail = |shape: &[usize]| [shape[2], shape[3], shape[4]];
+    let [stride, pad] = ["stride", "pad"].map(|key| case.triple(key));
+    let p = Problem::new(x[0], x[1], w[0], tail(&x), tail(&w), stride, pad).unwrap();
+    assert_eq!(p.output(), tail(&case.shape("y")), "{label}");
+    let op: &dyn Op<T> = &Conv3d::new(p);
+    let feed = Feed {
+        inputs: vec![case.values_last("x")],
+        params: vec![case.values_last("w")],
+        dy: case.values_last("dy"),
+    };
+    let y = contract::forward(label, op, &feed, &|io| op.forward(io));
+    assert_close(label, &y.output, &case.values_last("y"), 1e-6, 0.0);
+    let d = contract::backward(label, op, &feed, &y, &|io| op.backward(io));
+    assert_close(&format!("{label} dx"), &d.dx[0], &case.values_last("dx"), 1e-6, 0.0);
+    assert_close(&format!("{label} dw"), &d.dparams[0], &case.values_last("dw"), 1e-6, 0.0);
+}
+
+#[test]
+fn agrees_with_pytorch() {
+    let names = golden::cases("conv/");
+    assert_eq!(names.len(), 18);
+    for name in names {
+        golden_case::<f64>(&name);
+        golden_case::<f32>(&name);
+    }
+}
+
+fn contract_case<T: Real>(case: &Case, kind: Kind, tolerance: f64) {
+    let p = case.problem(case.n).unwrap();
+    let reference =
+        Reference { forward: &|io| specified_forward(&p, io), backward: &|io| specified_backward(&p, io) };
+    let make = |n: usize| -> Box<dyn Op<T>> { Box::new(Conv3d::new(case.problem(n).unwrap())) };
+    contract::check::<T>(&format!("{case:?}"), case.n, &make, &reference, kind, tolerance);
+}
+
+#[test]
+fn keeps_the_contract() {
+    for case in &HOSTILE {
+        contract_case::<f32>(case, Kind::Integer, 0.0);
+        contract_case::<f64>(case, Kind::Integer, 0.0);
+        contract_case::<f32>(case, Kind::Real, 1e-6);
+        contract_case::<f64>(case, Kind::Real, 1e-14);
+    }
+}
+
+#[test]
+fn gradients_are_those_of_central_differences() {
+    for case in &HOSTILE {
+        gradient::check(&format!("{case:?}"), &Conv3d::new(case.problem(case.n).unwrap()), 4);
+    }
+}
+
+/// Any problem that can be stated, most of them with a tail somewhere.
+fn problems() -> impl Strategy<Value = Case> {
+    let axis = (1_usize..=7, 1_usize..=5, 1_usize..=3)
+        .prop_flat_map(|(input, filter, stride)| (Just((input, filter, stride)), 0..=filter))
+        .prop_filter("the filter fits", |((input, filter, _), pad)| *filter <= input + 2 * pad);
+    let axes = proptest::array::uniform3(axis);
+    let channels = || prop_oneof![1_usize..=9, 15_usize..=18, 31_usize..=34];
+    ((1_usize..=3, channels(), channels()), axes).prop_map(|((n, c, k), axes)| Case {
+        n,
+        c,
+        k,
+        input: axes.map(|((input, _, _), _)| input),
+        filter: axes.map(|((_, filter, _), _)| filter),
+        stride: axes.map(|((_, _, stride), _)| stride),
+        pad: axes.map(|(_, pad)| pad),
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(150) })]
+
+    /// On integers every order of summation gives the same bits, so nothing may differ.
+    #[test]
+    fn any_problem_gives_exactly_what_is_specified(case in problems(), seed in 0_u64..1000) {
+        let p = case.problem(case.n).unwrap();
+        let (label, op) = (&format!("{case:?} seed={seed}"), &Conv3d::new(p));
+        let feed = Feed::<f32>::random(op, Kind::Integer, seed);
+        let y = contract::forward(label, op, &feed, &|io| op.forward(io));
+        let d = contract::backward(label, op, &feed, &y, &|io| op.backward(io));
+        let specified = contract::forward(label, op, &feed, &|io| specified_forward(&p, io));
+        let wanted = contract::backward(label, op, &feed, &specified, &|io| specified_backward(&p, io));
+        // Adding 0 turns −0 into 0.
+        let plain = |v: &[f32]| v.iter().map(|v| v + 0.0).collect::<Vec<_>>();
+        for (what, got, want) in [
+            ("y", &y.output, &specified.output),
+            ("dx", &d.dx[0], &wanted.dx[0]),
+            ("dw", &d.dparams[0], &wanted.dparams[0]),
+        ] {
+            assert_same_bits(&format!("{label} {what}"), &plain(got), &plain(want));
+        }
+    }
+}
+
+#[test]
+fn a_bad_problem_is_refused_with_what_is_wrong_and_a_remedy() {
+    let good = case([2, 3, 4], [4, 5, 6], CUBE, ONE, ONE);
+    good.problem(2).unwrap();
+    let zero = |axis: usize, mut of: Triple| {
+        of[axis] = 0;
+        of
+    };
+    let mut bad = vec![
+        (Case { n: 0, ..good }, "N 0".to_string()),
+        (Case { c: 0, ..good }, "C 0".to_string()),
+        (Case { k: 0, ..good }, "K 0".to_string()),
+    ];
+    for axis in 0..3 {
+        let (input, filter, stride) = (zero(axis, good.input), zero(axis, CUBE), zero(axis, ONE));
+        bad.push((Case { input, ..good }, format!("input {input:?}")));
+        bad.push((Case { filter, ..good }, format!("filter {filter:?}")));
+        bad.push((Case { stride, ..good }, format!("stride {stride:?}")));
+        let mut filter = CUBE;
+        filter[axis] = good.input[axis] + 3; // one more than the padded input
+        bad.push((Case { filter, ..good }, format!("filter {filter:?} exceeds the input")));
+    }
+    for (case, part) in bad {
+        let message = case.problem(case.n).unwrap_err().to_string();
+        assert!(message.starts_with("conv3d: ") && message.contains(&part), "{part}: {message}");
+        assert!(message.contains("help: "), "{message}");
+    }
+}
