@@ -5,7 +5,7 @@ mod support;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use hdc::models::{self, Backbone, ModelConfig};
-use hdc::optim::{OptimConfig, update};
+use hdc::optim::{OptimConfig, Optimiser};
 
 fn bench(c: &mut Criterion) {
     let mut group = c.benchmark_group("sgd");
@@ -16,12 +16,13 @@ fn bench(c: &mut Criterion) {
         let layout = models::param_layout(&graph);
         let mut params = support::random("w", layout.len());
         let gradients = support::random("g", layout.len());
-        let mut momentum = vec![0.0; layout.len()];
-        let optim = OptimConfig::default();
+        // A tiny rate: however often it runs, the numbers stay ordinary.
+        let optim = OptimConfig { lr: 1e-6, ..Default::default() };
+        let mut optimiser = Optimiser::new(&optim, 1, &layout);
+        optimiser.measure(&layout, &params, &gradients);
         group.throughput(Throughput::BytesDecimal(20 * layout.len() as u64));
         group.bench_function(BenchmarkId::from_parameter(backbone.name()), |b| {
-            // A tiny rate: however often it runs, the numbers stay ordinary.
-            b.iter(|| update(&optim, 1e-6, 0.0, &layout, &mut params, &gradients, &mut momentum));
+            b.iter(|| optimiser.update(0, &layout, &mut params, &gradients));
         });
     }
     group.finish();
