@@ -123,6 +123,9 @@ impl Error {
             PermissionDenied => "check who owns it and its permissions",
             StorageFull | QuotaExceeded | FileTooLarge => "free some space, then run the same command again",
             AlreadyExists => "choose another name, or remove what is there",
+            NotADirectory => "give a folder; this, or a part of its path, is a file",
+            IsADirectory => "give a file; this is a folder",
+            InvalidData => "give a text file in UTF-8",
             _ => "see the system's message above",
         };
         Self::Io { action, path: path.as_ref().to_path_buf(), source, hint: hint.into() }

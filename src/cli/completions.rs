@@ -16,6 +16,7 @@ pub struct Args {
 
 /// Writes the completion script to standard output.
 pub fn run(args: Args) -> Result<()> {
-    clap_complete::generate(args.shell, &mut super::Cli::command(), "hdc", &mut std::io::stdout());
-    Ok(())
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut super::Cli::command(), "hdc", &mut script);
+    super::print(&String::from_utf8_lossy(&script))
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use super::network::{Network, bar};
-use crate::data::Dataset;
+use crate::data::{Dataset, atomic};
 use crate::eval::{Pool, write_features};
 use crate::{Error, Result};
 
@@ -40,6 +40,7 @@ pub struct Args {
 /// Runs `hdc features`.
 pub fn run(args: Args) -> Result<()> {
     let begin = Instant::now();
+    atomic::probe(&args.out)?;
     let dataset = Dataset::open(&args.data)?;
     let mut embedder = args.network.embedder(args.pool)?;
     let all: Vec<usize> = (0..dataset.len()).collect();

@@ -83,24 +83,25 @@ pub fn run(args: Args) -> Result<()> {
         eprintln!("warning: {}: {}", file.path, file.reason);
     }
     let IngestReport { added, skipped, frames, bytes, ignored, .. } = report;
-    if args.json {
-        let object = serde_json::json!({
+    let text = if args.json {
+        serde_json::json!({
             "out": args.out, "added": added, "skipped": skipped, "frames": frames, "bytes": bytes,
             "bad": report.rejected.len(), "ignored": ignored, "seconds": seconds,
             "warnings": report.warnings, "rejected": report.rejected,
             "quarantine": args.out.join(QUARANTINE),
-        });
-        println!("{object}");
+        })
+        .to_string()
     } else {
         let bad = report.rejected.len();
-        println!(
+        format!(
             "{}: {added} videos added ({frames} frames, {:.1} MB) in {seconds:.1} s; {skipped} there already, \
              {bad} unusable, {} with warnings; {ignored} other files ignored",
             args.out.display(),
             bytes as f64 / 1e6,
             report.warnings.len(),
-        );
-    }
+        )
+    };
+    super::print(&(text + "\n"))?;
     report.check(args.max_bad, &args.out)
 }
 

@@ -1,10 +1,11 @@
 //! The command line: one file a subcommand, raw arguments → checked configuration → one call into the library.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::Result;
+use crate::{Error, Result};
 
 mod completions;
 mod demo;
@@ -61,6 +62,11 @@ impl Command {
             Self::Completions(args) => completions::run(args),
         }
     }
+}
+
+/// Writes a result to standard output: unlike `println!`, a full disk or a closed pipe is an error.
+fn print(text: &str) -> Result<()> {
+    std::io::stdout().write_all(text.as_bytes()).map_err(|e| Error::io("write to", "standard output", e))
 }
 
 /// Runs the command line: results on standard output, everything else on standard error; the exit code is

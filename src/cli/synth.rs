@@ -62,15 +62,15 @@ pub fn run(args: Args) -> Result<()> {
     let rendered = rendered?;
     let seconds = begin.elapsed().as_secs_f64();
     let set = Dataset::open(&args.out)?;
-    if args.json {
-        let object = serde_json::json!({
+    let text = if args.json {
+        serde_json::json!({
             "out": args.out, "videos": set.len(), "rendered": rendered, "frames": options.frames,
             "height": options.height, "width": options.width(), "bytes": set.bytes(), "seconds": seconds,
             "appearances": APPEARANCES, "motions": MOTIONS,
-        });
-        println!("{object}");
+        })
+        .to_string()
     } else {
-        println!(
+        format!(
             "{}: {} videos of {} frames, {}×{} ({:.1} MB), {} appearances × {} motions; {rendered} rendered in \
              {seconds:.1} s",
             args.out.display(),
@@ -81,7 +81,7 @@ pub fn run(args: Args) -> Result<()> {
             set.bytes() as f64 / 1e6,
             APPEARANCES.len(),
             MOTIONS.len(),
-        );
-    }
-    Ok(())
+        )
+    };
+    super::print(&(text + "\n"))
 }

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::{Error, Result};
 
@@ -11,19 +11,37 @@ use crate::{Error, Result};
 /// # Errors
 /// [`Error::Io`]; then `path` is as it was.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(".tmp");
-    let temporary = path.with_file_name(name);
+    let temporary = beside(path);
     let written = File::create(&temporary).and_then(|mut file| {
         file.write_all(bytes)?;
-        file.sync_all()
+        file.sync_all()?;
+        fs::rename(&temporary, path)
     });
     if let Err(e) = written {
         // The error to report is the first one; a left-over temporary file is overwritten next time.
         let _ = fs::remove_file(&temporary);
-        return Err(Error::io("write", &temporary, e));
+        return Err(Error::io("write", path, e));
     }
-    rename(&temporary, path)
+    sync_folder(path)
+}
+
+/// Checks that [`write`] could put a file at `path`, before the work that fills it.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn probe(path: &Path) -> Result<()> {
+    let temporary = beside(path);
+    let possible = match fs::metadata(path) {
+        Ok(there) if there.is_dir() => Err(std::io::ErrorKind::IsADirectory.into()),
+        _ => File::create(&temporary).and_then(|_| fs::remove_file(&temporary)),
+    };
+    possible.map_err(|e| Error::io("write", path, e))
+}
+
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(".tmp");
+    path.with_file_name(name)
 }
 
 /// Renames and makes the rename last: fsync of the folder. `from` must have been synced.
@@ -32,7 +50,11 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 /// [`Error::Io`].
 pub fn rename(from: &Path, to: &Path) -> Result<()> {
     fs::rename(from, to).map_err(|e| Error::io("rename", from, e))?;
-    let folder = match to.parent() {
+    sync_folder(to)
+}
+
+fn sync_folder(path: &Path) -> Result<()> {
+    let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
@@ -55,7 +77,21 @@ mod tests {
 
     #[test]
     fn a_missing_folder_is_an_io_error_that_names_it() {
-        let e = write(Path::new("/nonexistent-folder/a.json"), b"x").unwrap_err();
-        assert!(e.to_string().contains("/nonexistent-folder/a.json.tmp"), "{e}");
+        for e in [write(Path::new("/nonexistent/a.json"), b"x"), probe(Path::new("/nonexistent/a.json"))] {
+            let e = e.unwrap_err().to_string();
+            assert!(e.starts_with("cannot write /nonexistent/a.json: "), "{e}");
+        }
+    }
+
+    #[test]
+    fn a_folder_in_the_place_stays_and_nothing_else_is_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().join("a.json");
+        fs::create_dir(&place).unwrap();
+        for e in [write(&place, b"x"), probe(&place)] {
+            assert!(e.unwrap_err().to_string().contains("give a file; this is a folder"));
+        }
+        probe(&dir.path().join("b.json")).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 }

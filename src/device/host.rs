@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use crate::{Error, Result};
+
 /// What the CPU side of this machine offers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
@@ -28,6 +30,25 @@ pub fn host() -> Host {
             read("/sys/fs/cgroup/memory.max").as_deref(),
             read("/sys/fs/cgroup/memory.current").as_deref(),
         ),
+    }
+}
+
+/// Checks that there is memory for `what`, which needs `bytes`: an allocation that fails ends the process, and
+/// one that only seems to succeed lets the system end it later.
+///
+/// # Errors
+/// [`Error::Device`] if there is not, with the figures; `hint` says what makes it smaller.
+pub fn require_memory(what: &str, bytes: usize, hint: &str) -> Result<()> {
+    match host().available_memory {
+        Some(free) if bytes as u64 > free => {
+            let gb = |bytes: f64| bytes / 1e9;
+            let (needs, free) = (gb(bytes as f64), gb(free as f64));
+            Err(Error::device(
+                format!("{what} needs {needs:.1} GB of memory, {free:.1} GB are available"),
+                hint,
+            ))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -84,6 +105,13 @@ mod tests {
         assert_eq!(available(meminfo, Some("10\n"), Some("11\n")), Some(0));
         assert_eq!(available(None, None, None), None);
         assert_eq!(available(Some("MemAvailable: lots\n"), None, None), None);
+    }
+
+    #[test]
+    fn what_does_not_fit_the_memory_is_refused_with_the_figures() {
+        require_memory("a byte", 1, "").unwrap();
+        let e = require_memory("a step", usize::MAX, "use less").unwrap_err().to_string();
+        assert!(e.starts_with("a step needs 18446744073.7 GB") && e.ends_with("help: use less"), "{e}");
     }
 
     #[test]

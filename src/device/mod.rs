@@ -8,7 +8,7 @@ mod kernels;
 use crate::Error;
 
 pub use driver::{Driver, Gpu, driver};
-pub use host::{Host, host};
+pub use host::{Host, host, require_memory};
 pub use kernels::{Kernel, kernels};
 
 /// Why `--device cuda` cannot be used here: the engine that launches kernels is not part of this version. The

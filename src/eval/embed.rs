@@ -4,6 +4,7 @@ use super::clips::{Protocol, for_each_video};
 use super::{Pool, Weights};
 use crate::data::Dataset;
 use crate::data::evaluate::{Clips, Crops};
+use crate::device::require_memory;
 use crate::graph::{Executor, Graph, MemoryPlan};
 use crate::models::{self, BLOCKS};
 use crate::{Error, Result};
@@ -88,8 +89,15 @@ impl Embedder {
         let shapes: Graph<f32> = models::encoder(&weights.config.model, 1, weights.extents(), true)?;
         let map = shapes.node(shapes.outputs()[3 + scale]).shape.dims();
         let map = [map[1], map[2], map[3], map[4]];
+        let graph = graph(chunk)?;
+        let bytes = MemoryPlan::new(&graph, false).peak();
+        require_memory(
+            &format!("encoding {chunk} clips at a time"),
+            bytes,
+            "lower --chunk, or use smaller clips",
+        )?;
         Ok(Self {
-            executor: Executor::new(graph(chunk)?, &weights.layout, false),
+            executor: Executor::new(graph, &weights.layout, false),
             params: weights.params.clone(),
             name: weights.name.clone(),
             protocol: Protocol {

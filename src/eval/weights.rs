@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::Result;
+use crate::device::require_memory;
 use crate::graph::ParamLayout;
 use crate::models;
 use crate::train::{Checkpoint, Config};
@@ -77,6 +78,7 @@ impl Weights {
     /// A model that does not fit the clips.
     pub fn random(config: &Config, seed: u64) -> Result<Self> {
         let layout = layout(config)?;
+        require_memory("the network", layout.len() * size_of::<f32>(), "lower model.width")?;
         let mut params = vec![0.0; layout.len()];
         models::initialise(&layout, config.model.init, seed, &mut params);
         Ok(Self { config: config.clone(), name: format!("random:{seed}"), layout, params })

@@ -35,6 +35,21 @@ pub fn encoder<T: Real>(
     extents: [usize; 3],
     feature_maps: bool,
 ) -> Result<Graph<T>> {
+    let width = base_channels(config, n, extents)?;
+    let (mut b, x) = Builder::new(n, extents, config.norm_eps);
+    let blocks = match config.backbone {
+        Backbone::C3d => c3d::build(&mut b, x, width),
+        Backbone::R3d18 => r3d18::build(&mut b, x, width),
+        Backbone::R21d10 => r21d10::build(&mut b, x, width),
+    }?;
+    b.finish(blocks, feature_maps)
+}
+
+/// Channels of the first layer of a backbone that is to see `n` clips of `extents`.
+///
+/// # Errors
+/// A width that leaves no channel, or so many and large clips that counts of their FLOPs would overflow.
+pub fn base_channels(config: &ModelConfig, n: usize, extents: [usize; 3]) -> Result<usize> {
     let width = (BASE_CHANNELS * config.width).round();
     if !(1.0..=65536.0).contains(&width) {
         return Err(Error::usage(
@@ -42,13 +57,20 @@ pub fn encoder<T: Real>(
             "give a width between 1/64 and 1024; 1 is the paper's",
         ));
     }
-    let (mut b, x) = Builder::new(n, extents, config.norm_eps);
-    let blocks = match config.backbone {
-        Backbone::C3d => c3d::build(&mut b, x, width as usize),
-        Backbone::R3d18 => r3d18::build(&mut b, x, width as usize),
-        Backbone::R21d10 => r21d10::build(&mut b, x, width as usize),
-    }?;
-    b.finish(blocks, feature_maps)
+    // FLOPs are about 2¹⁵ times this: far from 2⁶⁴ still, and 70 TB of activations are far from any machine.
+    let [t, h, w] = extents;
+    let size =
+        [n, t, h, w].map(|e| e as f64).iter().product::<f64>() * width * (width / BASE_CHANNELS).max(1.0);
+    if size > 2_f64.powi(44) {
+        return Err(Error::usage(
+            format!(
+                "{n} clips of {t}×{h}×{w} at model.width {} are more than any machine holds",
+                config.width
+            ),
+            "give fewer or smaller clips, or a smaller width",
+        ));
+    }
+    Ok(width as usize)
 }
 
 /// Channels of blocks 3, 4 and 5 of an encoder.
@@ -98,6 +120,21 @@ mod tests {
                 .sum();
             assert!((macs as f64 / 1e9 - gmac).abs() < 0.01, "{backbone:?}: {macs} multiply-adds");
             assert_eq!(block_slots(&graph), slots, "{backbone:?}");
+        }
+    }
+
+    #[test]
+    fn what_no_machine_holds_is_refused_before_anything_overflows() {
+        let paper = ModelConfig::default();
+        assert_eq!(base_channels(&paper, 3 * 65_536, [16, 112, 112]).unwrap(), 64);
+        for (width, n, extents) in [
+            (1.0, usize::MAX, [1, 1, 1]),
+            (1.0, 1, [65_535, 65_535, 65_535]),
+            (1024.0, 6, [16, 9000, 9000]),
+            (16.0, 1 << 20, [64, 224, 224]),
+        ] {
+            let e = encoder::<f64>(&ModelConfig { width, ..paper.clone() }, n, extents, true).unwrap_err();
+            assert!(e.exit_code() == 2 && e.to_string().contains("more than any machine holds"), "{e}");
         }
     }
 

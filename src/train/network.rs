@@ -51,6 +51,7 @@ impl<T: Real> NetworkPlan<T> {
         chunk: Option<usize>,
     ) -> Result<Self> {
         let clips = videos * roles(loss).count();
+        models::base_channels(model, clips, extents)?; // the whole batch as well
         let chunk = chunk.unwrap_or(clips).clamp(1, clips.max(1));
         let graph = models::encoder::<T>(model, chunk, extents, false)?;
         let layout = models::param_layout(&graph);

@@ -13,7 +13,7 @@ use super::step::TrainStep;
 use crate::data::lists::{Part, Split, aliases};
 use crate::data::sampler::Sampler;
 use crate::data::{Dataset, Loader, LoaderOptions};
-use crate::device::host;
+use crate::device::{host, require_memory};
 use crate::{Error, Result};
 
 /// What changes nothing about the result of a run.
@@ -60,8 +60,6 @@ fn with_run<T: Send>(
     Sampler::new(videos.len(), config.train.batch, config.train.seed)?;
     let data = DataIdentity::of(videos.iter().map(|&v| dataset.video(v).key.as_str()));
 
-    let folder = RunFolder::open(&place.out)?;
-    let start = folder.start(&place.resume, config, data)?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(place.threads).build().map_err(|e| {
         Error::device(
             format!("{} threads cannot be started: {e}", place.threads),
@@ -69,7 +67,11 @@ fn with_run<T: Send>(
         )
     })?;
     pool.install(|| {
+        // Before the folder, so that too little memory leaves none behind; on these threads, for the sizes of
+        // workspaces follow their number.
         let plan = plan(config)?;
+        let folder = RunFolder::open(&place.out)?;
+        let start = folder.start(&place.resume, config, data)?;
         let total_steps = config.total_steps(videos.len());
         let seed = config.train.seed;
         let step = TrainStep::new(plan, &config.clip, config.model.init, &config.optim, total_steps, seed);
@@ -95,11 +97,16 @@ fn with_run<T: Send>(
 fn plan(config: &Config) -> Result<NetworkPlan<f32>> {
     let (model, loss, videos) = (&config.model, &config.loss, config.train.batch);
     let extents = [config.clip.frames, config.clip.crop, config.clip.crop];
-    match (config.train.chunk, host().available_memory) {
+    let plan = match (config.train.chunk, host().available_memory) {
         (0, Some(free)) => NetworkPlan::within(model, loss, videos, extents, (free / 5 * 4) as usize),
         (0, None) => NetworkPlan::new(model, loss, videos, extents, None),
         (chunk, _) => NetworkPlan::new(model, loss, videos, extents, Some(chunk)),
-    }
+    }?;
+    let what = format!("a step with {} of its {} clips at a time", plan.chunk(), plan.clips());
+    let hint =
+        "lower train.chunk, clip.crop, clip.frames or model.width; `hdc plan` shows what takes how much";
+    require_memory(&what, plan.bytes().total(), hint)?;
+    Ok(plan)
 }
 
 /// The numbers of the videos to train on, in the order of the data set.

@@ -161,6 +161,9 @@ impl<S: Step, B: Batches> Run<'_, S, B> {
         }
         if saved != Some(done) {
             self.save(&journal)?;
+        } else if last.is_none() {
+            // The process that saved the last step may have been killed before this.
+            self.tidy(done, &journal)?;
         }
         journal.say(&format!("finished after step {done}"))?;
         Ok(Summary {
@@ -253,7 +256,12 @@ impl<S: Step, B: Batches> Run<'_, S, B> {
         journal.sync()?;
         let checkpoint = self.checkpoint();
         checkpoint.save(&self.folder.checkpoints())?;
-        checkpoint::prune(&self.folder.checkpoints(), checkpoint.state.step, self.config.checkpoint.keep)?;
+        self.tidy(checkpoint.state.step, journal)
+    }
+
+    /// What follows the saving of a step.
+    fn tidy(&self, step: u64, journal: &Journal) -> Result<()> {
+        checkpoint::prune(&self.folder.checkpoints(), step, self.config.checkpoint.keep)?;
         journal.draw()
     }
 }

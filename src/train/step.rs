@@ -90,11 +90,8 @@ impl TrainStep {
         for (what, value) in [("loss", losses.total + l2), ("gradient norm", gradient_norm)] {
             if !value.is_finite() {
                 return Err(Error::NonFinite {
-                    what: format!(
-                        "step {}: the {what} is {value}; nothing was updated. Videos of the batch: {}",
-                        self.step,
-                        batch.videos.join(", ")
-                    ),
+                    // The loop adds the step and the videos.
+                    what: format!("the {what} is {value}; nothing was updated"),
                     hint:
                         "lower optim.lr, set optim.clip_norm or optim.warmup_steps, or look at these videos"
                             .into(),

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use rayon::prelude::*;
 
-use super::format::{Extent, INDEX, Index, Recipe, Sidecar, VideoInfo, VideoRecord};
+use super::format::{Extent, INDEX, Index, Recipe, Sidecar, VideoInfo, VideoRecord, member_stem};
 use super::jpeg;
 use crate::data::Window;
 use crate::data::resize::{AreaScaler, limit_short_side};
@@ -127,8 +127,8 @@ impl Dataset {
         self.index.videos.binary_search_by(|v| v.info.key.as_str().cmp(key)).ok()
     }
 
-    /// Reads every byte of every video and checks it, in parallel. Returns what is wrong, sorted by key; empty
-    /// if the data set is intact.
+    /// Reads every byte of every video and checks it, in parallel, then the tar files around them. Returns what
+    /// is wrong, sorted by key; empty if the data set is intact.
     pub fn verify(&self) -> Vec<Error> {
         let check = |record: &VideoRecord| -> Result<()> {
             let sidecar = self.sidecar(record)?;
@@ -144,7 +144,37 @@ impl Dataset {
             }
             Ok(())
         };
-        self.index.videos.par_iter().filter_map(|v| check(v).err()).collect()
+        let mut faults: Vec<Error> = self.index.videos.par_iter().filter_map(|v| check(v).err()).collect();
+        faults.extend((0..self.shards()).filter_map(|shard| self.check_members(shard).err()));
+        faults
+    }
+
+    /// Whether a shard is the tar file that other readers expect: the engine itself goes by the index.
+    fn check_members(&self, shard: usize) -> Result<()> {
+        let path = self.root.join(&self.index.shards[shard].name);
+        let file = File::open(&path).map_err(|e| Error::io("open", &path, e))?;
+        let damaged = |what: String| Error::data(&path, format!("is no intact tar file: {what}"), HINT);
+        let mut found = Vec::new();
+        for member in tar::Archive::new(file).entries_with_seek().map_err(|e| damaged(e.to_string()))? {
+            let member = member.map_err(|e| damaged(e.to_string()))?;
+            let name = String::from_utf8_lossy(&member.path_bytes()).into_owned();
+            found.push((member.raw_file_position(), member.size(), name));
+        }
+        let mut expect = Vec::new();
+        for video in self.index.videos.iter().filter(|v| v.shard == shard) {
+            for (extent, extension) in [(video.mjpeg, "mjpeg"), (video.json, "json")] {
+                let name = format!("{}.{extension}", member_stem(&video.info.key));
+                expect.push((extent.offset, extent.bytes, name));
+            }
+        }
+        expect.sort_unstable();
+        match found.iter().zip(&expect).find(|(found, expect)| found != expect) {
+            Some((found, expect)) => Err(damaged(format!("{} is where {} belongs", found.2, expect.2))),
+            None if found.len() != expect.len() => {
+                Err(damaged(format!("it has {} members, not {}", found.len(), expect.len())))
+            }
+            None => Ok(()),
+        }
     }
 
     /// The checked `.json` beside a video.

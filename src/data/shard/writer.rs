@@ -12,6 +12,8 @@ use super::video::EncodedVideo;
 use crate::data::atomic;
 use crate::{Error, Result};
 
+/// Locked while a writer works in the folder.
+const LOCK: &str = ".lock";
 /// Tar pads members to this.
 const BLOCK: u64 = 512;
 
@@ -51,9 +53,15 @@ impl ShardWriter {
     ///
     /// # Errors
     /// A folder that cannot be written, is in use by another process, was made with another recipe, or holds
-    /// shards without their index.
+    /// something else or shards without their index.
     pub fn open(root: &Path, recipe: &Recipe, shard_bytes: u64) -> Result<Self> {
         fs::create_dir_all(root).map_err(|e| Error::io("create", root, e))?;
+        let mut entries = fs::read_dir(root).map_err(|e| Error::io("read", root, e))?;
+        let ours = [LOCK, INDEX, &shard_name(0)].iter().any(|name| root.join(name).exists());
+        if !ours && entries.next().is_some() {
+            let what = "is not empty and holds no data set";
+            return Err(Error::data(root, what, "choose a new or empty folder, or that of a data set"));
+        }
         let lock = lock(root)?;
         let index = if root.join(INDEX).exists() {
             Index::read(root)?
@@ -273,7 +281,7 @@ fn padded(bytes: u64) -> u64 {
 
 /// One writer a folder.
 fn lock(root: &Path) -> Result<File> {
-    let path = root.join(".lock");
+    let path = root.join(LOCK);
     let file = File::create(&path).map_err(|e| Error::io("create", &path, e))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
