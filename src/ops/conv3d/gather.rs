@@ -277,13 +277,14 @@ impl<S: Simd, T: Real, const R: usize, const V: usize> NullaryFnOnce for Product
         let mut sum: Tile<S, T, R, V> = [[T::splat(simd, T::ZERO); V]; R];
         for (tap, rows) in taps.iter().zip(rows) {
             let weights = T::vectors::<S>(&filter[tap.packed * len..][..len]).as_chunks::<V>().0;
-            for row in rows {
-                assert!(row.len() == weights.len());
-            }
+            // Cut to one length, so that no index below needs a check.
+            let rows: [&[T]; R] = std::array::from_fn(
+                #[inline(always)]
+                |i| &rows[i][..weights.len()],
+            );
             for (c, weights) in weights.iter().enumerate() {
                 for i in 0..R {
-                    // SAFETY: `c` counts `weights`, and every row is as long.
-                    let v = T::splat(simd, unsafe { *rows[i].get_unchecked(c) });
+                    let v = T::splat(simd, rows[i][c]);
                     for j in 0..V {
                         sum[i][j] = T::fma(simd, v, weights[j], sum[i][j]);
                     }
