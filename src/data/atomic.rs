@@ -1,7 +1,7 @@
 //! Files that are either complete or absent, whenever the process or the machine stops.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use crate::{Error, Result};
@@ -11,10 +11,19 @@ use crate::{Error, Result};
 /// # Errors
 /// [`Error::Io`]; then `path` is as it was.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_with(path, |file| file.write_all(bytes))
+}
+
+/// As [`write`], with what `fill` writes.
+///
+/// # Errors
+/// [`Error::Io`], that of `fill` as well; then `path` is as it was and nothing else is left.
+pub fn write_with(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<()> {
     let temporary = beside(path);
-    let written = File::create(&temporary).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()?;
+    let written = File::create(&temporary).and_then(|file| {
+        let mut file = BufWriter::with_capacity(1 << 20, file);
+        fill(&mut file)?;
+        file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
         fs::rename(&temporary, path)
     });
     if let Err(e) = written {
@@ -25,6 +34,11 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     sync_folder(path)
 }
 
+/// Whether a file name is that of a temporary file, left over by a process that was killed.
+pub fn is_temporary(name: &str) -> bool {
+    name.ends_with(".tmp")
+}
+
 /// Checks that [`write`] could put a file at `path`, before the work that fills it.
 ///
 /// # Errors
@@ -32,7 +46,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 pub fn probe(path: &Path) -> Result<()> {
     let temporary = beside(path);
     let possible = match fs::metadata(path) {
-        Ok(there) if there.is_dir() => Err(std::io::ErrorKind::IsADirectory.into()),
+        Ok(there) if there.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
         _ => File::create(&temporary).and_then(|_| fs::remove_file(&temporary)),
     };
     possible.map_err(|e| Error::io("write", path, e))
@@ -73,6 +87,28 @@ mod tests {
         write(&path, b"two").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.bin");
+        write(&path, b"old").unwrap();
+        let full = write_with(&path, |w| {
+            w.write_all(&[0; 3 << 20])?;
+            Err(io::Error::from(io::ErrorKind::StorageFull))
+        });
+        let message = full.unwrap_err().to_string();
+        assert!(message.contains("a.bin") && message.contains("free some space"), "{message}");
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn temporary_names_are_recognised() {
+        let temporary = beside(Path::new("x/step-1.safetensors"));
+        assert!(is_temporary(temporary.file_name().unwrap().to_str().unwrap()));
+        assert!(!is_temporary("step-1.safetensors"));
     }
 
     #[test]

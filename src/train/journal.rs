@@ -3,13 +3,13 @@
 use std::time::Instant;
 
 use super::config::Config;
-use super::durable;
 use super::metrics::{Metrics, Record};
 use super::plots::{Chance, Curves};
 use super::progress::Progress;
 use super::run_folder::RunFolder;
 use super::tensorboard::Events;
 use crate::Result;
+use crate::data::atomic;
 
 /// Open for one start of a run.
 #[derive(Debug)]
@@ -95,7 +95,7 @@ impl<'a> Journal<'a> {
     pub fn draw(&self) -> Result<()> {
         let Some((curves, chance)) = &self.curves else { return Ok(()) };
         let svg = curves.svg(*chance);
-        durable::write(&self.folder.path().join("loss.svg"), |out| out.write_all(svg.as_bytes()))
+        atomic::write_with(&self.folder.path().join("loss.svg"), |out| out.write_all(svg.as_bytes()))
     }
 
     /// A line for the log and for whoever watches.

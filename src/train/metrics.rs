@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::durable;
 use super::step::StepReport;
+use crate::data::atomic;
 use crate::{Error, Result};
 
 /// Figures of one step. Terms that are switched off are left out.
@@ -105,7 +105,7 @@ impl Metrics {
     /// [`Error::Io`].
     pub fn resume(path: &Path, step: u64, mut each: impl FnMut(Record)) -> Result<Self> {
         match File::open(path) {
-            Ok(old) => durable::write(path, |out| {
+            Ok(old) => atomic::write_with(path, |out| {
                 let mut last = 0;
                 for line in BufReader::new(old).split(b'\n') {
                     let line = line?;

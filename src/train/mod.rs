@@ -4,7 +4,6 @@ pub mod checkpoint;
 pub mod config;
 pub mod objective;
 
-mod durable;
 mod journal;
 mod metrics;
 mod network;

@@ -12,7 +12,7 @@ use std::str::FromStr;
 
 use super::checkpoint::{self, Checkpoint, DataIdentity};
 use super::config::Config;
-use super::durable;
+use crate::data::atomic;
 use crate::{Error, Result};
 
 const LOCK: &str = ".run.lock"; // not `.lock`, which a data set may have
@@ -185,7 +185,7 @@ impl RunFolder {
         self.remove_temporaries(&checkpoints)?;
         let text = config.to_toml()?;
         let head = "# The resolved configuration of this run; `hdc pretrain --config` takes it.\n";
-        durable::write(&self.path.join("config.toml"), |out| write!(out, "{head}{text}"))
+        atomic::write_with(&self.path.join("config.toml"), |out| write!(out, "{head}{text}"))
     }
 
     /// All that belongs to a run.
@@ -224,7 +224,7 @@ impl RunFolder {
     fn remove_temporaries(&self, folder: &Path) -> Result<()> {
         for entry in fs::read_dir(folder).map_err(|e| Error::io("read", folder, e))? {
             let path = entry.map_err(|e| Error::io("read", folder, e))?.path();
-            if path.file_name().is_some_and(|n| durable::is_temporary(&n.to_string_lossy())) {
+            if path.file_name().is_some_and(|n| atomic::is_temporary(&n.to_string_lossy())) {
                 fs::remove_file(&path).map_err(|e| Error::io("remove", &path, e))?;
             }
         }

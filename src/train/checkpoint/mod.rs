@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::config::Config;
-use super::durable;
 use super::step::TrainState;
+use crate::data::atomic;
 use crate::tensor::NamedTensor;
 use crate::{Error, Result};
 
@@ -98,7 +98,7 @@ impl Checkpoint {
         let weights = self.state.weights.iter().map(|t| (t.name.clone(), t));
         let momentum = self.state.momentum.iter().map(|t| (format!("{MOMENTUM}{}", t.name), t));
         let tensors: Vec<_> = weights.chain(momentum).collect();
-        durable::write(&path, |out| format::write(out, &metadata, &tensors))?;
+        atomic::write_with(&path, |out| format::write(out, &metadata, &tensors))?;
         Ok(path)
     }
 
