@@ -14,7 +14,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     write_with(path, |file| file.write_all(bytes))
 }
 
-/// As [`write`], with what `fill` writes.
+/// As [`write()`], with what `fill` writes.
 ///
 /// # Errors
 /// [`Error::Io`], that of `fill` as well; then `path` is as it was and nothing else is left.
@@ -39,7 +39,7 @@ pub fn is_temporary(name: &str) -> bool {
     name.ends_with(".tmp")
 }
 
-/// Checks that [`write`] could put a file at `path`, before the work that fills it.
+/// Checks that [`write()`] could put a file at `path`, before the work that fills it.
 ///
 /// # Errors
 /// [`Error::Io`].
