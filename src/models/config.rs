@@ -31,7 +31,7 @@ impl Backbone {
 pub enum Init {
     /// Glorot uniform: `±√(6 / (fan_in + fan_out))`.
     Glorot,
-    /// Kaiming uniform for ReLU: `±√(6 / fan_in)`.
+    /// Kaiming uniform for ReLU, in the backward direction: `±√(6 / fan_out)`.
     Kaiming,
 }
 

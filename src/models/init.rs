@@ -18,7 +18,7 @@ pub fn initialise<T: Real>(layout: &ParamLayout, init: Init, seed: u64, flat: &m
                 let (inputs, outputs) = param.fans();
                 let limit = match init {
                     Init::Glorot => (6.0 / (inputs + outputs) as f64).sqrt(),
-                    Init::Kaiming => (6.0 / inputs as f64).sqrt(),
+                    Init::Kaiming => (6.0 / outputs as f64).sqrt(),
                 };
                 let mut stream = Stream::new(&param.name, seed);
                 values.fill_with(|| T::from_f64(f64::from(stream.next_in(-limit, limit) as f32)));
