@@ -272,15 +272,13 @@ impl BlockCounters {
 
 /// The class of an instruction, for the counters.
 fn class(code: &Code) -> &'static str {
-    use crate::execute::alu::Alu;
     match code {
         Code::Alu(alu) => match format!("{alu:?}").as_str() {
             name if name.contains("Mov") || name.contains("Pack") => "move",
-            name if name.contains("FromF") || name.contains("FromS") || name.contains("FromU") => "convert",
+            name if name.contains("Ext") || name.contains("Narrow") || name.contains("FromF") || name.contains("FromS") || name.contains("FromU") => "convert",
             name if name.contains("F64") => "float64",
             name if name.contains("F16") || name.contains("Bf16") => "float16",
             name if name.contains("F32") => "float32",
-            _ if matches!(alu, Alu::ExtU32 | Alu::ExtS32 | Alu::Low32) => "convert",
             _ => "integer",
         },
         Code::Test(_) | Code::TestCombine(..) | Code::Predicate(..) | Code::Select(..) => "compare",

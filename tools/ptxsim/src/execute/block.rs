@@ -11,6 +11,7 @@ use crate::decode::program::{Code, Op, Program, Special};
 use crate::decode::{SHARED_BASE, SHARED_WINDOW, WINDOW_MASK};
 use crate::memory::{Memory, Region, View};
 
+use super::alu::Alu;
 use super::barrier::Barriers;
 use super::copy::{BulkCopy, CopyState};
 use super::matrix::{Operands, WgmmaState};
@@ -359,8 +360,9 @@ impl<'a> Block<'a> {
             Code::WgmmaFence => warp.wgmma.fence(),
             Code::WgmmaCommit => warp.wgmma.commit(),
             Code::WgmmaWait(n) => self.wait_wgmma(warp, *n),
+            Code::Alu(Alu::Rare(alu)) => alu.run(pulp::Scalar::new(), &mut warp.registers, &op.operands, active),
             // The walk does these itself.
-            Code::Alu(_)
+            Code::Alu(Alu::Common(_))
             | Code::Test(_)
             | Code::TestCombine(..)
             | Code::Predicate(..)

@@ -57,9 +57,32 @@ pub struct Operands {
     valid: bool,
 }
 
-/// `mma.sync`
+/// `mma.sync`, for `vectorize`.
+pub(super) struct MmaLanes<'a>(pub &'a MmaOp, pub &'a mut [Cells]);
+
+impl pulp::NullaryFnOnce for MmaLanes<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        mma(self.0, self.1);
+    }
+}
+
+/// `wgmma.mma_async`, its operands gathered, for `vectorize`.
+pub(super) struct WgmmaLanes<'a>(pub &'a WgmmaOp, pub &'a mut Operands, pub &'a mut Warp);
+
+impl pulp::NullaryFnOnce for WgmmaLanes<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        wgmma(self.0, self.1, self.2);
+    }
+}
+
 #[inline(always)]
-pub(super) fn mma(op: &MmaOp, registers: &mut [Cells]) {
+fn mma(op: &MmaOp, registers: &mut [Cells]) {
     if op.mma.is_f64() {
         return mma_f64(op, registers);
     }
@@ -108,9 +131,8 @@ fn mma_f64(op: &MmaOp, registers: &mut [Cells]) {
     }
 }
 
-/// `wgmma.mma_async`, its operands gathered: the warp's share.
 #[inline(always)]
-pub(super) fn wgmma(op: &WgmmaOp, operands: &mut Operands, warp: &mut Warp) {
+fn wgmma(op: &WgmmaOp, operands: &mut Operands, warp: &mut Warp) {
     if !operands.valid {
         return;
     }

@@ -1,6 +1,6 @@
 //! The executor: warps in lock step over decoded instructions.
 //!
-//! * [`registers`], [`alu`], [`test`], [`arithmetic`]: values.
+//! * [`registers`], [`alu`] (`table`, `common`, `rare`), [`test`], [`arithmetic`]: values.
 //! * [`warp`]: the lanes of a warp, in groups that share a program counter, and the walk through the program.
 //! * [`block`]: the warps of a block, its memories, and who runs when.
 //! * `access`, `atomic`: loads, stores, atomics. `barrier`, `mbarrier`: waiting. `collective`: exchanges between
@@ -8,6 +8,9 @@
 
 mod access;
 pub mod alu;
+mod common;
+mod rare;
+mod table;
 pub mod arithmetic;
 mod atomic;
 mod barrier;

@@ -30,18 +30,27 @@ macro_rules! tests {
             }
 
             /// The lanes for which it holds, whether active or not.
-            #[inline(always)]
-            pub fn run(self, registers: &[Cells], a: Reg, b: Reg) -> u32 {
+            #[inline]
+            pub fn run<S: pulp::Simd>(self, simd: S, registers: &[Cells], a: Reg, b: Reg) -> u32 {
                 match self {
                     $(Test::$name => {
-                        let x = <$ty as Value>::Cell::load(registers, a);
-                        let y = <$ty as Value>::Cell::load(registers, b);
-                        let mut bits = [0u32; LANES];
-                        for lane in 0..LANES {
-                            let ($a, $b) = (<$ty>::get(x[lane]), <$ty>::get(y[lane]));
-                            bits[lane] = u32::from($body) << lane;
+                        struct Lanes<'a>(&'a [Cells], Reg, Reg);
+                        impl pulp::NullaryFnOnce for Lanes<'_> {
+                            type Output = u32;
+                            #[inline(always)]
+                            fn call(self) -> u32 {
+                                let Lanes(registers, a, b) = self;
+                                let x = <$ty as Value>::Cell::load(registers, a);
+                                let y = <$ty as Value>::Cell::load(registers, b);
+                                let mut bits = [0u32; LANES];
+                                for lane in 0..LANES {
+                                    let ($a, $b) = (<$ty>::get(x[lane]), <$ty>::get(y[lane]));
+                                    bits[lane] = u32::from($body) << lane;
+                                }
+                                bits.iter().fold(0, |all, bit| all | bit)
+                            }
                         }
-                        bits.iter().fold(0, |all, bit| all | bit)
+                        simd.vectorize(Lanes(registers, a, b))
                     })+
                 }
             }

@@ -5,6 +5,7 @@
 
 use crate::decode::program::{BarrierReduce, Code, Condition, Logic, Op};
 
+use super::alu::Alu;
 use super::block::Block;
 use super::copy::CopyState;
 use super::matrix::WgmmaState;
@@ -211,11 +212,11 @@ struct Walk<'w, 'b, 'l> {
     until: u64,
 }
 
-impl pulp::NullaryFnOnce for Walk<'_, '_, '_> {
+impl pulp::WithSimd for Walk<'_, '_, '_> {
     type Output = End;
 
     #[inline(always)]
-    fn call(self) -> End {
+    fn with_simd<S: pulp::Simd>(self, simd: S) -> End {
         let Walk { block, warp, group, stop, until } = self;
         let Group { mut pc, mut mask, .. } = group;
         let program = block.program;
@@ -245,13 +246,13 @@ impl pulp::NullaryFnOnce for Walk<'_, '_, '_> {
                 block.check_in_flight(warp, op, pc);
             }
             match &op.code {
-                Code::Alu(alu) => {
+                Code::Alu(Alu::Common(alu)) => {
                     if active != 0 {
-                        alu.run(&mut warp.registers, &op.operands, active);
+                        alu.run(simd, &mut warp.registers, &op.operands, active);
                     }
                 }
                 Code::Test(test) => {
-                    let bits = test.run(&warp.registers, op.operands.s[0], op.operands.s[1]);
+                    let bits = test.run(simd, &warp.registers, op.operands.s[0], op.operands.s[1]);
                     warp.set_predicate(op.operands.d.0, bits, active);
                 }
                 Code::Select(condition, wide) => {
@@ -267,7 +268,7 @@ impl pulp::NullaryFnOnce for Walk<'_, '_, '_> {
                     warp.set_predicate(op.operands.d.0, bits, active);
                 }
                 Code::TestCombine(test, logic, with, other) => {
-                    let bits = test.run(&warp.registers, op.operands.s[0], op.operands.s[1]);
+                    let bits = test.run(simd, &warp.registers, op.operands.s[0], op.operands.s[1]);
                     let with = warp.condition(*with);
                     warp.set_predicate(op.operands.d.0, combine(*logic, bits, with), active);
                     if let Some(other) = other {
@@ -300,7 +301,7 @@ impl pulp::NullaryFnOnce for Walk<'_, '_, '_> {
                         return at(pc, mask, Wait::Lanes(!0));
                     }
                     if active != 0 {
-                        super::matrix::mma(mma, &mut warp.registers);
+                        simd.vectorize(super::matrix::MmaLanes(mma, &mut warp.registers));
                         if let Some(counters) = &mut block.counters {
                             counters.macs(mma.mma.macs());
                         }
@@ -312,7 +313,7 @@ impl pulp::NullaryFnOnce for Walk<'_, '_, '_> {
                     }
                     if active != 0 {
                         block.start_wgmma(warp, wgmma, pc);
-                        super::matrix::wgmma(wgmma, &mut block.operands, warp);
+                        simd.vectorize(super::matrix::WgmmaLanes(wgmma, &mut block.operands, warp));
                     }
                 }
                 _ => match block.other(warp, op, pc, mask, active) {
