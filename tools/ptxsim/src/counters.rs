@@ -128,6 +128,12 @@ impl BlockCounters {
         self.threads[pc as usize] += u64::from(active.count_ones());
     }
 
+    /// An instruction was issued in vain: its lanes wait for others, and issue it again.
+    pub fn withdrawn(&mut self, pc: u32, active: u32) {
+        self.warps[pc as usize] -= 1;
+        self.threads[pc as usize] -= u64::from(active.count_ones());
+    }
+
     /// Lanes of a warp parted.
     pub fn diverged(&mut self) {
         self.divergent_branches += 1;
@@ -274,8 +280,13 @@ impl BlockCounters {
 fn class(code: &Code) -> &'static str {
     match code {
         Code::Alu(alu) => match format!("{alu:?}").as_str() {
-            name if name.contains("Mov") || name.contains("Pack") => "move",
-            name if name.contains("Ext") || name.contains("Narrow") || name.contains("FromF") || name.contains("FromS") || name.contains("FromU") => "convert",
+            name if ["Mov", "Pack", "Low", "High"].iter().any(|part| name.contains(part)) => "move",
+            name if ["Ext", "Narrow", "From", "Tf32", "ToIntegral"]
+                .iter()
+                .any(|part| name.contains(part)) =>
+            {
+                "convert"
+            }
             name if name.contains("F64") => "float64",
             name if name.contains("F16") || name.contains("Bf16") => "float16",
             name if name.contains("F32") => "float32",

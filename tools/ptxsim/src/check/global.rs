@@ -2,13 +2,14 @@
 //!
 //! Blocks run at the same time, so cells are atomic. A cell holds the last write and the last read, each as block,
 //! thread and time; of earlier reads it holds only that there were any, by other threads of the block or by other
-//! blocks. So a race with an earlier read of the same block may be missed if the writer itself read last; a race
-//! between blocks is never missed, and none is reported that is not there.
+//! blocks. So a race of a write with an earlier read may be missed: within a block if the writer itself read last,
+//! between blocks if the writer's block has heard of another one through memory. None is reported that is not there.
 
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
 
+use crate::decode::program::Order;
 use crate::memory::View;
 
 use super::clock::{Blocks, Clocks};
@@ -132,44 +133,37 @@ impl GlobalShadow {
         result
     }
 
-    /// A strong access at an address: takes what was released there, and leaves what the thread releases.
-    pub fn synchronise(&self, clocks: &mut Clocks, thread: usize, address: u64, access: Strong) {
+    /// What was released at an address and near it.
+    pub fn released(&self, address: u64) -> std::sync::MutexGuard<'_, Released> {
         let shard = &self.released[(address >> 3) as usize % self.released.len()];
-        let mut released = shard.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        exchange(&mut released, clocks, thread, address, access);
+        shard.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
-/// A strong access at an address: takes what was released there, and leaves what the thread releases.
-pub fn exchange(released: &mut Released, clocks: &mut Clocks, thread: usize, address: u64, access: Strong) {
-    if access.loads
-        && let Some(blocks) = released.get(&address)
-    {
-        clocks.loaded(thread, blocks, access.acquires);
+/// Before a strong write: leaves what the thread releases. A read-modify-write goes on with the release sequence of
+/// earlier writes, which a store ends.
+pub fn release(
+    released: &mut Released,
+    clocks: &mut Clocks,
+    thread: usize,
+    address: u64,
+    order: Order,
+    modifies: bool,
+) {
+    let left = clocks.stored(thread, order.releases());
+    if !modifies {
+        released.remove(&address);
     }
-    if access.stores {
-        let left = clocks.stored(thread, access.releases);
-        if !access.loads {
-            // A plain store ends the release sequence of earlier ones; a read-modify-write goes on with it.
-            released.remove(&address);
-        }
-        if let Some(left) = left {
-            super::clock::join_blocks(released.entry(address).or_default(), &left);
-        }
+    if let Some(left) = left {
+        super::clock::join_blocks(released.entry(address).or_default(), &left);
     }
 }
 
-/// What a strong access does.
-#[derive(Clone, Copy, Debug)]
-pub struct Strong {
-    /// Reads the location.
-    pub loads: bool,
-    /// Writes it.
-    pub stores: bool,
-    /// Has acquire semantics.
-    pub acquires: bool,
-    /// Has release semantics.
-    pub releases: bool,
+/// After a strong read: takes what was released at the address. After, so that it holds all that led to the value.
+pub fn acquire(released: &Released, clocks: &mut Clocks, thread: usize, address: u64, order: Order) {
+    if let Some(blocks) = released.get(&address) {
+        clocks.loaded(thread, blocks, order.acquires());
+    }
 }
 
 fn ordered(clocks: &Clocks, thread: usize, other: Stamp) -> bool {
@@ -183,7 +177,8 @@ fn ordered(clocks: &Clocks, thread: usize, other: Stamp) -> bool {
 fn read(cell: &Cell, clocks: &Clocks, thread: usize, does: Does) -> Result<(), (Stamp, &'static str)> {
     let mine = stamp(clocks.block, thread, clocks.now);
     let mut seen = cell.read.load(SeqCst);
-    while seen & BLOCKS == 0 {
+    // Strong reads are not noted: no strong write races with them.
+    while does == Does::Read && seen & BLOCKS == 0 {
         let next = match unpack(seen) {
             None => mine,
             Some(last) if last.block != clocks.block & MASK26 => mine | BLOCKS,
@@ -218,11 +213,12 @@ fn write(cell: &Cell, clocks: &Clocks, thread: usize, does: Does) -> Result<(), 
     {
         return Err((last, if written & ATOMIC != 0 { "atomic operation" } else { "write" }));
     }
-    let seen = cell.read.load(SeqCst);
+    // After a plain write nobody asks for the reads before it any more.
+    let seen = if does == Does::Write { cell.read.swap(0, SeqCst) } else { cell.read.load(SeqCst) };
     let Some(last) = unpack(seen) else { return Ok(()) };
     let own = last.block == clocks.block & MASK26;
-    if seen & BLOCKS != 0 && own {
-        // Another block read before this one did.
+    if seen & BLOCKS != 0 && own && !clocks.of(thread).knows_others(clocks.block) {
+        // Another block read before this one did, and nothing orders the two.
         return Err((Stamp { block: MASK26, ..last }, "read (by another block)"));
     }
     if !ordered(clocks, thread, last) { Err((last, "read")) } else { Ok(()) }

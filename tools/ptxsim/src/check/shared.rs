@@ -72,6 +72,14 @@ impl SharedShadow {
         first..last
     }
 
+    /// A thread reads strongly: no race with atomic operations and strong writes, so that it need not be noted.
+    pub fn strong_read(&self, clocks: &Clocks, thread: usize, offset: u32, bytes: u32) -> Result<(), Fault> {
+        self.cells(offset, bytes)
+            .map(|cell| self.writes[cell])
+            .filter(|write| write.flags & ATOMIC == 0)
+            .try_for_each(|write| self.visible(clocks, thread, write, "read"))
+    }
+
     /// A thread reads. `offset` counts from the start of shared memory.
     #[inline]
     pub fn read(&mut self, clocks: &Clocks, thread: usize, offset: u32, bytes: u32) -> Result<(), Fault> {
@@ -195,10 +203,6 @@ impl SharedShadow {
                     result = Err(fault);
                 }
             }
-            if flags & ATOMIC != 0 && write.time == 0 && write.flags & PENDING == 0 {
-                let text = "atomic operation on shared memory that nothing wrote";
-                result = Err((Kind::Uninitialised, text.to_owned()));
-            }
             if let Err(fault) = self.read_before(clocks, thread, cell) {
                 result = Err(fault);
             }
@@ -212,9 +216,28 @@ impl SharedShadow {
         self.overwrite(clocks, thread, offset, bytes, 0, thread as u16)
     }
 
+    /// A thread writes strongly.
+    pub fn strong_write(
+        &mut self,
+        clocks: &Clocks,
+        thread: usize,
+        offset: u32,
+        bytes: u32,
+    ) -> Result<(), Fault> {
+        self.overwrite(clocks, thread, offset, bytes, ATOMIC, thread as u16)
+    }
+
     /// A thread does an atomic operation.
     pub fn atomic(&mut self, clocks: &Clocks, thread: usize, offset: u32, bytes: u32) -> Result<(), Fault> {
-        self.overwrite(clocks, thread, offset, bytes, ATOMIC, thread as u16)
+        let written = self.cells(offset, bytes).all(|cell| self.writes[cell].time != 0);
+        self.strong_write(clocks, thread, offset, bytes)?;
+        match written {
+            true => Ok(()),
+            false => {
+                let text = "atomic operation on shared memory that nothing wrote";
+                Err((Kind::Uninitialised, text.to_owned()))
+            }
+        }
     }
 
     /// A thread starts `cp.async`: what it writes is not there before [`copied`](SharedShadow::copied).
@@ -240,7 +263,7 @@ impl SharedShadow {
 
     /// A thread starts a bulk copy that completes on an mbarrier, numbered `barrier`.
     ///
-    /// Returns the time to give to [`bulk_copied`](SharedShadow::bulk_copied).
+    /// What it writes is not there before [`bulk_copied`](SharedShadow::bulk_copied).
     pub fn start_bulk(
         &mut self,
         clocks: &Clocks,
@@ -254,10 +277,14 @@ impl SharedShadow {
         plain.and(proxy)
     }
 
-    /// A bulk copy has written: threads that wait on its mbarrier see it.
-    pub fn bulk_copied(&mut self, offset: u32, bytes: u32) {
+    /// A bulk copy has written: threads that wait for a phase of its mbarrier that ends after now see it.
+    pub fn bulk_copied(&mut self, clocks: &Clocks, offset: u32, bytes: u32) {
         for cell in self.cells(offset, bytes) {
-            self.writes[cell].flags &= !PENDING;
+            let write = &mut self.writes[cell];
+            if write.flags & PENDING != 0 {
+                write.flags &= !PENDING;
+                write.time = clocks.now;
+            }
         }
     }
 

@@ -76,7 +76,7 @@ pub fn decode(kernel: &Function, surroundings: &Surroundings) -> Result<Program,
         branch_targets: Vec::new(),
         source: Source { line: kernel.line, ..Source::default() },
         guard: None,
-        location: (0, 0),
+        location: (0, 0, None),
     };
     let body = kernel.body.as_deref().unwrap_or_default();
     decoder.scopes.enter(body);
@@ -119,7 +119,7 @@ struct Decoder<'a> {
     branch_targets: Vec<(String, Vec<u32>)>,
     source: Source,
     guard: Option<Guard>,
-    location: (u32, u32),
+    location: (u32, u32, Option<(u32, u32)>),
 }
 
 impl Decoder<'_> {
@@ -158,13 +158,14 @@ impl Decoder<'_> {
                     let label = self.label(name)?;
                     self.place(label);
                 }
-                Statement::Location { file, line } => self.location = (*file, *line),
+                Statement::Location { file, line, caller } => self.location = (*file, *line, *caller),
                 Statement::BranchTargets(..) => {}
                 Statement::Instruction(instruction) => {
                     self.source = Source {
                         line: instruction.line,
                         file: self.location.0,
                         file_line: self.location.1,
+                        caller: self.location.2,
                         first: true,
                     };
                     self.instruction(instruction)?;

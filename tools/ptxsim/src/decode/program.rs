@@ -46,6 +46,8 @@ pub struct Source {
     pub file: u32,
     /// See `file`.
     pub file_line: u32,
+    /// File and line of the call, if it is in a function that was inlined.
+    pub caller: Option<(u32, u32)>,
     /// False for the second and later steps of one PTX instruction: not counted.
     pub first: bool,
 }

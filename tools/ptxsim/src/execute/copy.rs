@@ -403,7 +403,7 @@ impl Block<'_> {
                 *byte = value as u8;
             }
             if let Some(checker) = &mut self.checker {
-                checker.shadow.bulk_copied(offset as u32, piece.bytes);
+                checker.shadow.bulk_copied(&checker.clocks, offset as u32, piece.bytes);
             }
         }
         self.complete_bytes(copy.mbarrier, copy.bytes);
