@@ -46,6 +46,8 @@ pub struct SharedShadow {
     reads: Vec<Reads>,
     /// The last time that each cell was read.
     latest: Vec<u32>,
+    /// The last plain write before the atomic operations on a cell: all of them must come after it.
+    plain: HashMap<usize, (u16, u32)>,
     /// Reads that do not fit: other lanes of the warp at another time.
     more: HashMap<u32, Vec<(u16, u32)>>,
 }
@@ -62,6 +64,7 @@ impl SharedShadow {
             writes: vec![Write::default(); cells],
             reads: vec![Reads::default(); cells * warps],
             latest: vec![0; cells],
+            plain: HashMap::new(),
             more: HashMap::new(),
         }
     }
@@ -77,7 +80,7 @@ impl SharedShadow {
         self.cells(offset, bytes)
             .map(|cell| self.writes[cell])
             .filter(|write| write.flags & ATOMIC == 0)
-            .try_for_each(|write| self.visible(clocks, thread, write, "read"))
+            .try_for_each(|write| self.visible(clocks, thread, write, "read of"))
     }
 
     /// A thread reads. `offset` counts from the start of shared memory.
@@ -89,7 +92,7 @@ impl SharedShadow {
             let write = self.writes[cell];
             // One comparison covers the usual case: written, ordered by a barrier, and complete.
             if write.time.wrapping_sub(1) >= floor || write.flags & (PENDING | COPY) != 0 {
-                if let Err(fault) = self.visible(clocks, thread, write, "read") {
+                if let Err(fault) = self.visible(clocks, thread, write, "read of") {
                     result = Err(fault);
                 }
             }
@@ -101,12 +104,14 @@ impl SharedShadow {
     /// A write is complete and ordered before what the thread does.
     fn visible(&self, clocks: &Clocks, thread: usize, write: Write, does: &str) -> Result<(), Fault> {
         if write.flags & PENDING != 0 {
-            let text = format!("{does} of shared memory before the asynchronous copy to it was waited for");
+            let text = format!("{does} shared memory before the asynchronous copy to it was waited for");
             return Err((Kind::UnwaitedAsync, text));
         }
         if write.time == 0 {
             return match does {
-                "read" => Err((Kind::Uninitialised, "read of shared memory that nothing wrote".to_owned())),
+                "read of" => {
+                    Err((Kind::Uninitialised, "read of shared memory that nothing wrote".to_owned()))
+                }
                 _ => Ok(()),
             };
         }
@@ -115,7 +120,7 @@ impl SharedShadow {
             return if known {
                 Ok(())
             } else {
-                let text = format!("{does} of shared memory without having waited on the copy's mbarrier");
+                let text = format!("{does} shared memory without having waited on the copy's mbarrier");
                 Err((Kind::UnwaitedAsync, text))
             };
         }
@@ -125,7 +130,7 @@ impl SharedShadow {
         let atomic = if write.flags & ATOMIC != 0 { "atomic " } else { "" };
         Err((
             Kind::Race,
-            format!("{does} of shared memory races with the {atomic}write by thread {}", write.who),
+            format!("{does} shared memory races with the {atomic}write by thread {}", write.who),
         ))
     }
 
@@ -199,8 +204,16 @@ impl SharedShadow {
             let write = self.writes[cell];
             let both_atomic = flags & write.flags & ATOMIC != 0;
             if (write.time > floor || write.flags & (PENDING | COPY) != 0) && !both_atomic {
-                if let Err(fault) = self.visible(clocks, thread, write, "write") {
+                if let Err(fault) = self.visible(clocks, thread, write, "write to") {
                     result = Err(fault);
+                }
+            }
+            if flags & ATOMIC != 0 && write.time != 0 {
+                if write.flags == 0 {
+                    self.plain.insert(cell, (write.who, write.time));
+                } else if let Some(&(who, time)) = self.plain.get(&cell).filter(|_| both_atomic) {
+                    let write = Write { who, time, ..Write::default() };
+                    result = result.and(self.visible(clocks, thread, write, "atomic operation on"));
                 }
             }
             if let Err(fault) = self.read_before(clocks, thread, cell) {
@@ -327,7 +340,7 @@ impl SharedShadow {
         let mut result = self.proxy_visible(clocks, thread, offset, bytes, "asynchronous read");
         for cell in self.cells(offset, bytes) {
             let write = self.writes[cell];
-            if let Err(fault) = self.visible(clocks, thread, write, "read") {
+            if let Err(fault) = self.visible(clocks, thread, write, "read of") {
                 result = Err(fault);
             }
             self.writes[cell].readers = write.readers.saturating_add(1);

@@ -111,6 +111,9 @@ impl Decoder<'_> {
 
     fn access(&mut self, parts: &mut Parts, load: bool) -> Result<(), DecodeError> {
         let order = self.order(parts, Order::Weak);
+        if !load && parts.take("const") {
+            return self.error(format!("{}: constants cannot be written", parts.name()));
+        }
         let mut window = self.window(parts);
         let policy = self.drop_hints(parts);
         let vector = match parts.take_one(&["v2", "v4", "v8"]) {

@@ -66,15 +66,18 @@ fn kernels() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kernels")
 }
 
-/// The line of a `.cu` file that a finding names, itself or as the caller of a function in a header.
+/// The lines of a `.cu` file that a finding names: its own, and that of the call of an inlined function.
 pub fn source_line(finding: &Finding, file: &str) -> Option<String> {
     let of_file = |place: &str| {
         let (path, line) = place.rsplit_once(':')?;
         (Path::new(path).file_name()? == file).then(|| line.parse::<usize>().ok())?
     };
-    let number = finding.source.as_deref()?.split(", called at ").find_map(of_file)?;
     let text = std::fs::read_to_string(kernels().join(file)).expect("the kernels are here");
-    text.lines().nth(number - 1).map(str::to_owned)
+    let places = finding.source.as_deref()?.split(", called at ").filter_map(of_file);
+    places
+        .map(|number| text.lines().nth(number - 1))
+        .collect::<Option<Vec<_>>>()
+        .map(|lines| lines.join("\n"))
 }
 
 /// Asserts that a finding says where it is: in this kernel, in the grid, on an instruction of the PTX.

@@ -26,8 +26,8 @@ CASE(producer_consumer) {
             if (i > 0 && bug != 2) bar_sync(2, 64);
             if (bug == 1) bar_arrive(1, 64);
             s[TID] = x[TID] + i;
-            if (bug != 1) bar_arrive(1, 64);
             if (i > 0 && bug == 2) bar_sync(2, 64);
+            if (bug != 1) bar_arrive(1, 64);
         }
     } else {
         int sum = 0;
