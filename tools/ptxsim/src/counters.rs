@@ -275,7 +275,14 @@ fn class(code: &Code) -> &'static str {
     match code {
         Code::Alu(alu) => match format!("{alu:?}").as_str() {
             name if name.contains("Mov") || name.contains("Pack") => "move",
-            name if name.contains("Ext") || name.contains("Narrow") || name.contains("FromF") || name.contains("FromS") || name.contains("FromU") => "convert",
+            name if name.contains("Ext")
+                || name.contains("Narrow")
+                || name.contains("FromF")
+                || name.contains("FromS")
+                || name.contains("FromU") =>
+            {
+                "convert"
+            }
             name if name.contains("F64") => "float64",
             name if name.contains("F16") || name.contains("Bf16") => "float16",
             name if name.contains("F32") => "float32",

@@ -80,10 +80,10 @@ impl SharedShadow {
         for cell in self.cells(offset, bytes) {
             let write = self.writes[cell];
             // One comparison covers the usual case: written, ordered by a barrier, and complete.
-            if write.time.wrapping_sub(1) >= floor || write.flags & (PENDING | COPY) != 0 {
-                if let Err(fault) = self.visible(clocks, thread, write, "read") {
-                    result = Err(fault);
-                }
+            if (write.time.wrapping_sub(1) >= floor || write.flags & (PENDING | COPY) != 0)
+                && let Err(fault) = self.visible(clocks, thread, write, "read")
+            {
+                result = Err(fault);
             }
             self.note_read(clocks, thread, cell);
         }
@@ -190,10 +190,11 @@ impl SharedShadow {
         for cell in self.cells(offset, bytes) {
             let write = self.writes[cell];
             let both_atomic = flags & write.flags & ATOMIC != 0;
-            if (write.time > floor || write.flags & (PENDING | COPY) != 0) && !both_atomic {
-                if let Err(fault) = self.visible(clocks, thread, write, "write") {
-                    result = Err(fault);
-                }
+            if (write.time > floor || write.flags & (PENDING | COPY) != 0)
+                && !both_atomic
+                && let Err(fault) = self.visible(clocks, thread, write, "write")
+            {
+                result = Err(fault);
             }
             if flags & ATOMIC != 0 && write.time == 0 && write.flags & PENDING == 0 {
                 let text = "atomic operation on shared memory that nothing wrote";

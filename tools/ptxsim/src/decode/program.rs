@@ -105,8 +105,15 @@ pub enum Code {
     Predicate(Logic, Condition, Condition),
     /// `selp`: `d` = `s0` or `s1`; of 64 bits if the flag is set.
     Select(Condition, bool),
-    /// `add.cc`, `addc`, `sub.cc`, `subc` on 32 bits: subtract, carry in, carry out. The carry is a predicate.
-    Carry { subtract: bool, carry_in: Option<u32>, carry_out: Option<u32> },
+    /// `add.cc`, `addc`, `sub.cc`, `subc` on 32 bits: `d` from `s0`, `s1`.
+    Carry {
+        /// Subtracts.
+        subtract: bool,
+        /// The predicate that is the carry (or borrow) in.
+        carry_in: Option<u32>,
+        /// The predicate that takes the one out.
+        carry_out: Option<u32>,
+    },
     /// To an instruction.
     Branch(u32),
     /// `brx.idx`: to one of several by `s0`.

@@ -228,7 +228,7 @@ impl<'a> Block<'a> {
                     return;
                 }
                 if warp.groups.is_empty() {
-                    self.finish(warp);
+                    self.finish_copies(warp);
                 }
                 if self.grid.seed.is_some() && !self.bulk.is_empty() && self.next_random().is_multiple_of(4) {
                     let which = self.next_random() as usize % self.bulk.len();
@@ -251,21 +251,20 @@ impl<'a> Block<'a> {
                 return;
             }
         }
-        while !self.bulk.is_empty() {
-            self.run_bulk(0);
+        if let Some(copy) = self.bulk.first() {
+            let (pc, warp, lane) = copy.issued();
+            let text = "bulk copy to shared memory that no thread waited for when the block ended";
+            if self.checker.is_some() {
+                self.report(pc, warp, Some(1 << lane), Kind::UnwaitedAsync, text);
+            }
         }
-    }
-
-    /// A warp has ended: what it left under way.
-    fn finish(&mut self, warp: &mut Warp) {
-        self.check_left(warp);
     }
 
     /// Whether a group may run.
     pub(super) fn ready(&mut self, warp: &Warp, group: Group) -> bool {
         match group.wait {
             Wait::Ready | Wait::Turn => true,
-            Wait::Lanes(members) => members & self.live[warp.id] & !group.mask == 0,
+            Wait::Lanes(members) | Wait::WarpSync(members) => members & self.live[warp.id] & !group.mask == 0,
             Wait::Barrier { id, generation, .. } => self.barriers.generation(id) != generation,
             Wait::Mbarrier { address, parity } => self.mbarrier_passed(address, parity),
         }
@@ -297,10 +296,10 @@ impl<'a> Block<'a> {
             Code::Atomic(atomic) => self.atomic(warp, atomic, pc, active),
             Code::Exit => {
                 self.exit(warp, active);
-                return Flow::Exit(active);
+                return Flow::Leave(active);
             }
             Code::Trap => {
-                self.report(pc, warp.id, Some(active), Kind::Barrier, "trap");
+                self.report(pc, warp.id, Some(active), Kind::Trap, "the kernel executed trap");
                 self.stopped = true;
                 return Flow::Stop;
             }
@@ -360,7 +359,9 @@ impl<'a> Block<'a> {
             Code::WgmmaFence => warp.wgmma.fence(),
             Code::WgmmaCommit => warp.wgmma.commit(),
             Code::WgmmaWait(n) => self.wait_wgmma(warp, *n),
-            Code::Alu(Alu::Rare(alu)) => alu.run(pulp::Scalar::new(), &mut warp.registers, &op.operands, active),
+            Code::Alu(Alu::Rare(alu)) => {
+                alu.run(pulp::Scalar::new(), &mut warp.registers, &op.operands, active)
+            }
             // The walk does these itself.
             Code::Alu(Alu::Common(_))
             | Code::Test(_)
@@ -411,7 +412,7 @@ impl<'a> Block<'a> {
             counters.diverged();
         }
         // All lanes stand elsewhere now.
-        Flow::Exit(mask)
+        Flow::Leave(mask)
     }
 
     /// Lanes end.
@@ -455,7 +456,7 @@ impl<'a> Block<'a> {
                 let place = place(self.program, source).map_or(String::new(), |p| format!(" ({p})"));
                 let reason = match group.wait {
                     Wait::Ready | Wait::Turn => "running".to_owned(),
-                    Wait::Lanes(members) => {
+                    Wait::Lanes(members) | Wait::WarpSync(members) => {
                         format!("waiting for the lanes {:#010x}", members & self.live[warp.id] & !group.mask)
                     }
                     Wait::Barrier { id, .. } => format!("waiting on {}", self.barriers.describe(id)),

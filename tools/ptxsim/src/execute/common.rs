@@ -3,8 +3,8 @@
 //! table with it; what is less common stands in [`rare`](super::rare), which is compiled once.
 
 use super::arithmetic::*;
-use super::table::{Operands, Signature, cell_bytes, lanes, load, operations, signature, store};
 use super::registers::{Cells, Value};
+use super::table::{Operands, Signature, cell_bytes, lanes, load, operations, signature, store};
 
 operations! {
     /// A common arithmetic instruction.

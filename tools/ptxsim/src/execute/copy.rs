@@ -60,8 +60,8 @@ impl CopyState {
 struct Store {
     lane: usize,
     group: u32,
-    /// Shared memory has been read, and global memory written.
-    done: bool,
+    /// What has been read from shared memory; global memory gets it later.
+    data: Option<Vec<u8>>,
     combine: Option<(Update, Scalar)>,
     pieces: Vec<Piece>,
     pc: u32,
@@ -70,11 +70,20 @@ struct Store {
 /// A bulk copy to shared memory that is under way.
 #[derive(Clone, Debug)]
 pub struct BulkCopy {
+    /// Instruction, warp and lane that issued it.
+    issued: (u32, usize, usize),
     mbarrier: u32,
     /// Bytes that the mbarrier counts.
     bytes: u32,
     fill: u64,
     pieces: Vec<(Piece, Option<usize>)>,
+}
+
+impl BulkCopy {
+    /// Instruction, warp and lane that issued it.
+    pub fn issued(&self) -> (u32, usize, usize) {
+        self.issued
+    }
 }
 
 impl Block<'_> {
@@ -217,14 +226,14 @@ impl Block<'_> {
             matches!(op.kind, BulkKind::TensorLoad | BulkKind::TensorStore | BulkKind::TensorReduce(_));
         if !tensor {
             let bytes = op.size.map_or(0, |reg| warp.lane32(reg, lane));
-            if bytes % 16 != 0 {
+            if !bytes.is_multiple_of(16) {
                 return fault(
                     self,
                     Kind::Misaligned,
                     format!("bulk copy of {bytes} bytes, not a multiple of 16"),
                 );
             }
-            if (shared | global) % 16 != 0 {
+            if !(shared | global).is_multiple_of(16) {
                 let text = format!("bulk copy between shared {shared:#x} and global {global:#x}");
                 return fault(self, Kind::Misaligned, text);
             }
@@ -235,11 +244,11 @@ impl Block<'_> {
             });
             return Some((pieces.collect(), bytes, 0));
         }
-        let Some(map) = self.tensor_map(warp, global, pc, lane) else { return None };
+        let map = self.tensor_map(warp, global, pc, lane)?;
         let coordinates: Vec<i32> = op.coordinates.iter().map(|reg| warp.lane32(*reg, lane) as i32).collect();
         let offsets: Vec<u16> = op.offsets.iter().map(|reg| warp.lane32(*reg, lane) as u16).collect();
         let shared = (shared & !WINDOW_MASK) as u32;
-        if shared % SHARED_ALIGNMENT as u32 != 0 {
+        if !shared.is_multiple_of(SHARED_ALIGNMENT) {
             let text =
                 format!("tensor copy at shared address {shared:#x}, not a multiple of {SHARED_ALIGNMENT}");
             return fault(self, Kind::Misaligned, text);
@@ -254,7 +263,7 @@ impl Block<'_> {
     /// The tensor map at a generic address.
     fn tensor_map(&mut self, warp: &Warp, address: u64, pc: u32, lane: usize) -> Option<TensorMap> {
         let mut bytes = [0u8; SIZE];
-        if address % ALIGNMENT as u64 != 0 {
+        if !address.is_multiple_of(ALIGNMENT) {
             let text = format!("tensor map at {address:#x}, not a multiple of {ALIGNMENT}");
             self.report(pc, warp.id, Some(1 << lane), Kind::Misaligned, text);
             return None;
@@ -330,7 +339,7 @@ impl Block<'_> {
                 }
             }
             let group = warp.copies.bulk_committed[lane];
-            warp.copies.stores.push(Store { lane, group, done: false, combine, pieces, pc });
+            warp.copies.stores.push(Store { lane, group, data: None, combine, pieces, pc });
         }
     }
 
@@ -382,7 +391,7 @@ impl Block<'_> {
             self.shared[offset as usize..(offset + piece.bytes) as usize].fill(0xff);
         }
         let pieces = pieces.into_iter().zip(sources).collect();
-        self.bulk.push(BulkCopy { mbarrier, bytes, fill, pieces });
+        self.bulk.push(BulkCopy { issued: (pc, warp.id, lane), mbarrier, bytes, fill, pieces });
     }
 
     /// Lets a bulk copy to shared memory arrive.
@@ -416,7 +425,8 @@ impl Block<'_> {
         }
     }
 
-    /// `cp.async.bulk.wait_group`: with `read`, only shared memory has been read.
+    /// `cp.async.bulk.wait_group`: all but a lane's latest groups have been read from shared memory; without `read`,
+    /// written to global memory too.
     pub(super) fn bulk_wait(&mut self, warp: &mut Warp, groups: u32, read: bool, active: u32) {
         let committed = warp.copies.bulk_committed;
         let mut stores = std::mem::take(&mut warp.copies.stores);
@@ -424,33 +434,44 @@ impl Block<'_> {
             let waited =
                 active >> store.lane & 1 == 1 && store.group.saturating_add(groups) < committed[store.lane];
             if waited {
-                // What is written is visible to this thread after a full wait only; both happen here, since a
-                // later wait for the writes cannot be told from this one by the values.
-                let _ = read;
-                self.finish_store(warp, store);
+                self.read_store(warp, store);
+                if !read {
+                    self.write_store(warp, store);
+                }
             }
-            !waited
+            !waited || read
         });
         warp.copies.stores = stores;
     }
 
-    fn finish_store(&mut self, warp: &Warp, store: &mut Store) {
-        if store.done {
+    /// Takes the bytes of a bulk store from shared memory.
+    fn read_store(&mut self, warp: &Warp, store: &mut Store) {
+        if store.data.is_some() {
             return;
         }
-        store.done = true;
+        let mut data = Vec::new();
         for piece in &store.pieces {
             let offset = piece.shared - SHARED_BASE;
             if let Some(checker) = &mut self.checker {
                 let thread = warp.id * LANES + store.lane;
                 checker.shadow.end_read(&checker.clocks, thread, offset, piece.bytes);
             }
+            data.extend_from_slice(&self.shared[offset as usize..(offset + piece.bytes) as usize]);
+        }
+        store.data = Some(data);
+    }
+
+    /// Lets the bytes of a bulk store arrive in global memory.
+    fn write_store(&mut self, warp: &Warp, store: &Store) {
+        let mut rest = store.data.as_deref().unwrap_or_default();
+        for piece in &store.pieces {
+            let Some((from, tail)) = rest.split_at_checked(piece.bytes as usize) else { return };
+            rest = tail;
             let Some(address) = piece.global else { continue };
             let does = if store.combine.is_some() { Does::Atomic } else { Does::Write };
             let Some(at) = self.global_run(warp, store.pc, store.lane, address, piece.bytes, does) else {
                 return;
             };
-            let from = &self.shared[offset as usize..(offset + piece.bytes) as usize];
             match store.combine {
                 None => {
                     for (i, byte) in from.iter().enumerate() {
@@ -472,12 +493,16 @@ impl Block<'_> {
         }
     }
 
-    /// A warp has ended: copies that nobody waited for still arrive.
-    pub(super) fn check_left(&mut self, warp: &mut Warp) {
+    /// A warp has ended: its copies arrive, and shared memory must not be needed for them any more.
+    pub(super) fn finish_copies(&mut self, warp: &mut Warp) {
         self.copy_wait(warp, None, !0);
-        let mut stores = std::mem::take(&mut warp.copies.stores);
-        for store in &mut stores {
-            self.finish_store(warp, store);
+        for mut store in std::mem::take(&mut warp.copies.stores) {
+            if store.data.is_none() && self.checker.is_some() {
+                let text = "bulk store whose thread ended without cp.async.bulk.wait_group";
+                self.report(store.pc, warp.id, Some(1 << store.lane), Kind::UnwaitedAsync, text);
+            }
+            self.read_store(warp, &mut store);
+            self.write_store(warp, &store);
         }
     }
 }

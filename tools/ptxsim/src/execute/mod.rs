@@ -8,17 +8,17 @@
 
 mod access;
 pub mod alu;
-mod common;
-mod rare;
-mod table;
 pub mod arithmetic;
 mod atomic;
 mod barrier;
 pub mod block;
 mod collective;
+mod common;
 mod copy;
 mod matrix;
 mod mbarrier;
+mod rare;
 pub mod registers;
+mod table;
 pub mod test;
 pub mod warp;

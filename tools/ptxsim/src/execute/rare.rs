@@ -3,8 +3,8 @@
 use half::{bf16, f16};
 
 use super::arithmetic::*;
-use super::table::{Operands, Signature, cell_bytes, lanes, load, operations, signature, store};
 use super::registers::{Cells, Value};
+use super::table::{Operands, Signature, cell_bytes, lanes, load, operations, signature, store};
 
 operations! {
     /// A less common arithmetic instruction.
