@@ -6,7 +6,7 @@ use super::clock::Clocks;
 use super::finding::Kind;
 
 /// The last write to a cell.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Write {
     /// When; 0 if never.
     time: u32,
@@ -187,15 +187,18 @@ impl SharedShadow {
     ) -> Result<(), Fault> {
         let mut result = Ok(());
         let floor = clocks.of(thread).floor;
+        let mut last = None;
         for cell in self.cells(offset, bytes) {
             let write = self.writes[cell];
             let both_atomic = flags & write.flags & ATOMIC != 0;
             if (write.time > floor || write.flags & (PENDING | COPY) != 0)
                 && !both_atomic
+                && last != Some(write)
                 && let Err(fault) = self.visible(clocks, thread, write, "write")
             {
                 result = Err(fault);
             }
+            last = Some(write);
             if flags & ATOMIC != 0 && write.time == 0 && write.flags & PENDING == 0 {
                 let text = "atomic operation on shared memory that nothing wrote";
                 result = Err((Kind::Uninitialised, text.to_owned()));
@@ -271,8 +274,12 @@ impl SharedShadow {
         bytes: u32,
         does: &str,
     ) -> Result<(), Fault> {
+        let mut last = None;
         for cell in self.cells(offset, bytes) {
             let write = self.writes[cell];
+            if last.replace(write) == Some(write) {
+                continue;
+            }
             let ordinary = write.time != 0 && write.flags & (PENDING | COPY) == 0;
             // Where even ordinary order is missing, the race is reported instead.
             if ordinary
@@ -299,11 +306,16 @@ impl SharedShadow {
         bytes: u32,
     ) -> Result<(), Fault> {
         let mut result = self.proxy_visible(clocks, thread, offset, bytes, "asynchronous read");
+        let mut last = None;
         for cell in self.cells(offset, bytes) {
             let write = self.writes[cell];
-            if let Err(fault) = self.visible(clocks, thread, write, "read") {
+            // Neighbours mostly have the same history.
+            if last != Some(write)
+                && let Err(fault) = self.visible(clocks, thread, write, "read")
+            {
                 result = Err(fault);
             }
+            last = Some(write);
             self.writes[cell].readers = write.readers.saturating_add(1);
         }
         result

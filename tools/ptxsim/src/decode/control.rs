@@ -4,8 +4,9 @@ use crate::execute::alu::Operands;
 use crate::execute::registers::Reg;
 use crate::parse::ast::{Function, Operand, Variable};
 
+use super::form::Window;
 use super::instruction::Parts;
-use super::program::{Code, Guard, Window};
+use super::program::{Code, Guard};
 use super::scope::Binding;
 use super::{DecodeError, Decoder};
 

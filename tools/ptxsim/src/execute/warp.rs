@@ -3,7 +3,8 @@
 //! The group with the lowest program counter runs, so that groups meet again where the code joins; a group that
 //! waits lets the others run, as independent thread scheduling promises.
 
-use crate::decode::program::{BarrierReduce, Code, Condition, Logic, Op};
+use crate::decode::form::BarrierReduce;
+use crate::decode::program::{Code, Condition, Logic, Op};
 
 use super::alu::Alu;
 use super::block::Block;
