@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use serde::Serialize;
 
-use crate::decode::program::{Code, Program, Window};
+use crate::decode::form::Window;
+use crate::decode::program::{Code, Program};
 use crate::execute::registers::lanes;
 use crate::memory::View;
 

@@ -134,7 +134,8 @@ impl Module {
                 static_shared: program.static_shared,
                 const_bytes: u32::try_from(const_bytes).unwrap_or(u32::MAX),
                 local_bytes: program.local_bytes,
-                registers: program.registers.clamp(16, 255),
+                // What a block of the largest size would leave to each thread: ptxas decides below that.
+                registers: program.registers.clamp(16, 255.min(65_536 / max_threads(function))),
                 ptx_version: u32::from(tree.version.0) * 10 + u32::from(tree.version.1),
                 binary_version: {
                     let (major, minor) = device.compute_capability();

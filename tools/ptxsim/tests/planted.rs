@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::convolution::{self, conv80, conv80_spare, conv90};
+use common::conv::{self, conv80, conv80_spare, conv90};
 use common::small::{gemm64, row_sum, row_sums, tile};
 use common::{Machine, Params, assert_place, compile, grid, seeds, source_line, told};
 use ptxsim::check::finding::Kind;
@@ -103,28 +103,28 @@ planted! {
 #[test]
 fn halo_bound_forgotten_within_a_larger_allocation_gives_a_wrong_result() {
     let run = |machine: &Machine, ptx: &str| conv80_spare(machine, ptx, 64);
-    wrong(["conv.cu", "compute_80", "PLANT_OOB_HALO"], &convolution::wanted(), run);
+    wrong(["conv.cu", "compute_80", "PLANT_OOB_HALO"], &conv::wanted(), run);
 }
 
 #[test]
 fn swizzle_mismatch_gives_a_wrong_result() {
-    wrong(["conv.cu", "compute_80", "PLANT_SWZ"], &convolution::wanted(), conv80);
+    wrong(["conv.cu", "compute_80", "PLANT_SWZ"], &conv::wanted(), conv80);
 }
 
 #[test]
 fn operands_swapped_in_the_inline_assembly_give_a_wrong_result() {
-    wrong(["conv.cu", "compute_80", "PLANT_ASM_SWAP"], &convolution::wanted(), conv80);
+    wrong(["conv.cu", "compute_80", "PLANT_ASM_SWAP"], &conv::wanted(), conv80);
 }
 
 #[test]
 fn descriptor_stride_wrong_gives_a_wrong_result() {
-    wrong(["conv90.cu", "compute_90a", "PLANT_DESC_SBO"], &convolution::wanted(), conv90);
+    wrong(["conv90.cu", "compute_90a", "PLANT_DESC_SBO"], &conv::wanted(), conv90);
     wrong(["conv90.cu", "compute_90a", "PLANT_DESC_SBO"], &tile(), gemm64);
 }
 
 #[test]
 fn descriptor_swizzle_wrong_gives_a_wrong_result() {
-    wrong(["conv90.cu", "compute_90a", "PLANT_DESC_SWZ"], &convolution::wanted(), conv90);
+    wrong(["conv90.cu", "compute_90a", "PLANT_DESC_SWZ"], &conv::wanted(), conv90);
     wrong(["conv90.cu", "compute_90a", "PLANT_DESC_SWZ"], &tile(), gemm64);
 }
 

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::convolution::{self, conv80, conv90};
+use common::conv::{self, conv80, conv90};
 use common::small::{gemm64, row_sum, row_sums, tile};
 use common::{Machine, Params, Random, compile, grid, seeds, told};
 use half::bf16;
@@ -26,12 +26,12 @@ fn exactly<T: PartialEq>(wanted: Vec<T>) -> impl Fn(&Vec<T>) {
 
 #[test]
 fn convolution_with_cp_async_and_mma() {
-    clean("conv.cu", "compute_80", conv80, exactly(convolution::wanted()));
+    clean("conv.cu", "compute_80", conv80, exactly(conv::wanted()));
 }
 
 #[test]
 fn convolution_with_tma_and_wgmma() {
-    clean("conv90.cu", "compute_90a", conv90, exactly(convolution::wanted()));
+    clean("conv90.cu", "compute_90a", conv90, exactly(conv::wanted()));
 }
 
 #[test]

@@ -28,6 +28,8 @@ pub enum Kind {
     Barrier,
     /// No thread can go on.
     Deadlock,
+    /// The kernel gave up: `trap`.
+    Trap,
     /// Something that this machine does not do.
     Unsupported,
 }
@@ -43,6 +45,7 @@ impl fmt::Display for Kind {
             Kind::UnwaitedAsync => "unwaited async",
             Kind::Barrier => "barrier",
             Kind::Deadlock => "deadlock",
+            Kind::Trap => "trap",
             Kind::Unsupported => "unsupported",
         })
     }
@@ -85,7 +88,13 @@ impl fmt::Display for Finding {
 /// Findings of a launch: one for each kind and instruction, and not more than a few in all.
 #[derive(Debug, Default)]
 pub struct Findings {
-    found: Mutex<(HashSet<(Kind, u32)>, Vec<Finding>)>,
+    found: Mutex<Found>,
+}
+
+#[derive(Debug, Default)]
+struct Found {
+    seen: HashSet<(Kind, u32)>,
+    list: Vec<Finding>,
 }
 
 /// Findings kept.
@@ -95,21 +104,17 @@ impl Findings {
     /// Adds one, unless the like is there.
     pub fn add(&self, finding: Finding) {
         let mut found = self.found.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if found.1.len() < MOST && found.0.insert((finding.kind, finding.line)) {
-            found.1.push(finding);
+        if found.list.len() < MOST && found.seen.insert((finding.kind, finding.line)) {
+            found.list.push(finding);
         }
     }
 
     /// All, in order of block and PTX line, so that the order does not depend on the machine's threads.
     pub fn take(self) -> Vec<Finding> {
-        let (_, mut findings) = self.found.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let found = self.found.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut findings = found.list;
         findings.sort_by_key(|f| (f.block[2], f.block[1], f.block[0], f.line, f.kind as u32));
         findings
-    }
-
-    /// Whether there is any.
-    pub fn any(&self) -> bool {
-        !self.found.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).1.is_empty()
     }
 }
 

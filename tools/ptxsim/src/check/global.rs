@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
 
-use crate::decode::program::Order;
+use crate::decode::form::Order;
 use crate::memory::View;
 
 use super::clock::{Blocks, Clocks};
@@ -18,6 +18,7 @@ use super::finding::Kind;
 use super::shared::Fault;
 
 #[derive(Debug, Default)]
+#[repr(C)]
 struct Cell {
     write: AtomicU64,
     read: AtomicU64,
@@ -98,7 +99,7 @@ impl GlobalShadow {
         let cells = self.cells[index].get_or_init(|| {
             let count = len.div_ceil(1 << self.shift);
             // Zeroed pages come from the system when first touched, so a large region costs what is used of it.
-            bytes_of_zero_cells(count)
+            zero_cells(count)
         });
         let first = ((address - base) >> self.shift) as usize;
         let last = (address - base + u64::from(bytes)).div_ceil(1 << self.shift) as usize;
@@ -246,10 +247,9 @@ fn read(cell: &Cell, clocks: &Clocks, thread: usize, does: Does) -> Result<(), (
 }
 
 /// Zeroed cells: an all-zero cell means never accessed.
-fn bytes_of_zero_cells(count: usize) -> Box<[Cell]> {
-    if count == 0 {
-        return Box::new([]);
-    }
-    // SAFETY: a `Cell` is two `AtomicU64`, for which all zero bits are a value.
-    unsafe { Box::<[Cell]>::new_zeroed_slice(count).assume_init() }
+fn zero_cells(count: usize) -> Box<[Cell]> {
+    let words = vec![[0u64; 2]; count].into_boxed_slice();
+    // SAFETY: a `Cell` is two `AtomicU64` in C's layout, each of the size, alignment and bit validity of `u64`, so
+    // that a slice of as many has the same layout; the box is the only owner.
+    unsafe { Box::from_raw(Box::into_raw(words) as *mut [Cell]) }
 }

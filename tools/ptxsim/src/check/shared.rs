@@ -6,7 +6,7 @@ use super::clock::Clocks;
 use super::finding::Kind;
 
 /// The last write to a cell.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Write {
     /// When; 0 if never.
     time: u32,
@@ -91,10 +91,10 @@ impl SharedShadow {
         for cell in self.cells(offset, bytes) {
             let write = self.writes[cell];
             // One comparison covers the usual case: written, ordered by a barrier, and complete.
-            if write.time.wrapping_sub(1) >= floor || write.flags & (PENDING | COPY) != 0 {
-                if let Err(fault) = self.visible(clocks, thread, write, "read of") {
-                    result = Err(fault);
-                }
+            if (write.time.wrapping_sub(1) >= floor || write.flags & (PENDING | COPY) != 0)
+                && let Err(fault) = self.visible(clocks, thread, write, "read of")
+            {
+                result = Err(fault);
             }
             self.note_read(clocks, thread, cell);
         }
@@ -200,14 +200,18 @@ impl SharedShadow {
     ) -> Result<(), Fault> {
         let mut result = Ok(());
         let floor = clocks.of(thread).floor;
+        let mut last = None;
         for cell in self.cells(offset, bytes) {
             let write = self.writes[cell];
             let both_atomic = flags & write.flags & ATOMIC != 0;
-            if (write.time > floor || write.flags & (PENDING | COPY) != 0) && !both_atomic {
-                if let Err(fault) = self.visible(clocks, thread, write, "write to") {
-                    result = Err(fault);
-                }
+            if (write.time > floor || write.flags & (PENDING | COPY) != 0)
+                && !both_atomic
+                && last != Some(write)
+                && let Err(fault) = self.visible(clocks, thread, write, "write to")
+            {
+                result = Err(fault);
             }
+            last = Some(write);
             if flags & ATOMIC != 0 && write.time != 0 {
                 if write.flags == 0 {
                     self.plain.insert(cell, (write.who, write.time));
@@ -310,8 +314,12 @@ impl SharedShadow {
         bytes: u32,
         does: &str,
     ) -> Result<(), Fault> {
+        let mut last = None;
         for cell in self.cells(offset, bytes) {
             let write = self.writes[cell];
+            if last.replace(write) == Some(write) {
+                continue;
+            }
             let ordinary = write.time != 0 && write.flags & (PENDING | COPY) == 0;
             // Where even ordinary order is missing, the race is reported instead.
             if ordinary
@@ -338,11 +346,16 @@ impl SharedShadow {
         bytes: u32,
     ) -> Result<(), Fault> {
         let mut result = self.proxy_visible(clocks, thread, offset, bytes, "asynchronous read");
+        let mut last = None;
         for cell in self.cells(offset, bytes) {
             let write = self.writes[cell];
-            if let Err(fault) = self.visible(clocks, thread, write, "read of") {
+            // Neighbours mostly have the same history.
+            if last != Some(write)
+                && let Err(fault) = self.visible(clocks, thread, write, "read of")
+            {
                 result = Err(fault);
             }
+            last = Some(write);
             self.writes[cell].readers = write.readers.saturating_add(1);
         }
         result

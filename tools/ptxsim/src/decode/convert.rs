@@ -30,7 +30,7 @@ impl Decoder<'_> {
             for (half, operand) in halves.iter_mut().zip([&operands[2], &operands[1]]) {
                 let value = self.value(operand, 32)?;
                 *half = self.scopes.register(16);
-                self.to_float(rounding, "f32", element, value, *half, parts)?;
+                self.round_float(rounding, "f32", element, value, *half, parts)?;
             }
             let d = self.destination_of(&operands[0], 32)?;
             self.step("pack.b32.b16", d, &halves)?;
@@ -91,7 +91,7 @@ impl Decoder<'_> {
                         self.step(&format!("round.rn.{to}"), d, &[integral])?;
                     }
                 } else {
-                    self.to_float(rounding, from, to, a, d, parts)?;
+                    self.round_float(rounding, from, to, a, d, parts)?;
                 }
                 if flush && to == "f32" {
                     self.step("flush.f32", d, &[d])?;
@@ -120,7 +120,7 @@ impl Decoder<'_> {
         self.value(operand, bits.max(16))
     }
 
-    fn to_float(
+    fn round_float(
         &mut self,
         rounding: Option<&str>,
         from: &str,

@@ -5,8 +5,9 @@ use crate::execute::registers::Reg;
 use crate::parse::ast::Operand;
 
 use super::arithmetic::width;
+use super::form::{Access, Atomic, Order, Scalar, Update, Window};
 use super::instruction::{Parts, window_bits};
-use super::program::{Access, Atomic, Code, Order, Scalar, Update, Window};
+use super::program::Code;
 use super::{DecodeError, Decoder};
 
 impl Decoder<'_> {

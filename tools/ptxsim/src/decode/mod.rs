@@ -5,6 +5,7 @@ mod arithmetic;
 mod asynchronous;
 mod control;
 mod convert;
+pub mod form;
 mod instruction;
 mod memory;
 pub mod program;
@@ -17,8 +18,9 @@ use crate::execute::alu::{Alu, Operands};
 use crate::execute::registers::Reg;
 use crate::parse::ast::{self, Function, Space, Statement, Variable};
 
+use form::Window;
 use instruction::Parts;
-use program::{Code, Guard, Op, Program, Source, Special, Window};
+use program::{Code, Guard, Op, Program, Source, Special};
 use scope::{Binding, Scopes};
 
 /// Shared addresses start here: hardware since sm_80 keeps the first KiB for itself, and so a null shared

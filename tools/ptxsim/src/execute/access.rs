@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Rel
 
 use crate::check::finding::Kind;
 use crate::check::global::{Does, acquire, release};
-use crate::decode::program::{Access, Address, Order, Window};
+use crate::decode::form::{Access, Address, Order, Window};
 use crate::decode::{LOCAL_WINDOW, PARAM_WINDOW, SHARED_WINDOW, WINDOW_MASK};
 
 use super::block::Block;

@@ -4,7 +4,7 @@ use half::{bf16, f16};
 
 use crate::check::finding::Kind;
 use crate::check::global::Does;
-use crate::decode::program::{Atomic, Scalar, Update, Window};
+use crate::decode::form::{Atomic, Scalar, Update, Window};
 
 use super::access::{Touch, read_lane, write_lane};
 use super::arithmetic::{flush, half_extreme, half2, pairs};

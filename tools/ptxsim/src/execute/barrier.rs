@@ -2,7 +2,7 @@
 
 use crate::check::clock::Clock;
 use crate::check::finding::Kind;
-use crate::decode::program::{Barrier, BarrierReduce, Fence};
+use crate::decode::form::{Barrier, BarrierReduce, Fence};
 
 use super::alu::Operands;
 use super::block::Block;
@@ -222,15 +222,18 @@ impl Block<'_> {
     pub(super) fn warp_sync(&mut self, warp: &mut Warp, members: Reg, active: u32) -> Flow {
         let members = warp.lane32(members, active.trailing_zeros() as usize) & self.live[warp.id];
         if members & !active != 0 {
-            return Flow::Again(Wait::Lanes(members));
+            return Flow::After(Wait::WarpSync(members));
         }
-        if let Some(checker) = &mut self.checker {
-            let threads: Vec<u32> = lanes(active).map(|lane| (warp.id * LANES + lane) as u32).collect();
-            let all = self.live.iter().enumerate().all(|(w, live)| w == warp.id || *live == 0)
-                && active == self.live[warp.id];
-            checker.clocks.meet(&threads, all);
-        }
+        self.meet_warp(warp.id, active);
         Flow::Next
+    }
+
+    /// Lanes of a warp learn of each other.
+    pub(super) fn meet_warp(&mut self, warp: usize, lanes_met: u32) {
+        let Some(checker) = &mut self.checker else { return };
+        let threads: Vec<u32> = lanes(lanes_met).map(|lane| (warp * LANES + lane) as u32).collect();
+        let others_ended = self.live.iter().enumerate().all(|(w, live)| w == warp || *live == 0);
+        checker.clocks.meet(&threads, others_ended && lanes_met == self.live[warp]);
     }
 
     /// `fence`, `membar`

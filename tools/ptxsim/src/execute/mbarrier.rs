@@ -3,11 +3,12 @@
 use crate::check::clock::Clock;
 use crate::check::finding::Kind;
 use crate::decode::SHARED_BASE;
-use crate::decode::program::{Mbarrier, MbarrierKind};
+use crate::decode::form::{Mbarrier, MbarrierKind};
 
+use super::access::Touch;
 use super::block::Block;
 use super::registers::{LANES, Reg, lanes, wide, wide_mut};
-use super::warp::{Flow, Wait, Warp};
+use super::warp::{Flow, Group, Wait, Warp};
 
 /// An mbarrier object.
 #[derive(Debug, Default)]
@@ -119,7 +120,7 @@ impl Block<'_> {
                 barrier.pending, barrier.count
             ));
         }
-        let state = barrier.phase << 32 | barrier.pending as u64;
+        let state = (barrier.phase << 32) | barrier.pending as u64;
         if let Some(checker) = &mut self.checker {
             checker.clocks.release(thread, &mut barrier.clock);
         }
@@ -140,20 +141,27 @@ impl Block<'_> {
             return Flow::Next;
         }
         let addresses = self.addresses(warp, op.address);
-        let mut waiting = None;
+        let (mut waiting, mut waits) = (0, None);
         for lane in lanes(active) {
             let Some(offset) = self.shared_offset(addresses[lane], 8, pc, warp.id, lane) else { continue };
             let address = offset + SHARED_BASE;
             match self.mbarrier_lane(warp, op, pc, lane, address) {
                 Ok(None) => {}
-                // Lanes that may go on do so when all may, or when the walk comes here again without them.
-                Ok(Some(parity)) => waiting = Some((address, parity)),
+                Ok(Some(parity)) => {
+                    waiting |= 1u32 << lane;
+                    waits.get_or_insert(Wait::Mbarrier { address, parity });
+                }
                 Err(text) => self.report(pc, warp.id, Some(1 << lane), Kind::Barrier, text),
             }
         }
-        match waiting {
-            Some((address, parity)) => Flow::Again(Wait::Mbarrier { address, parity }),
+        match waits {
             None => Flow::Next,
+            Some(wait) if waiting == active => Flow::Again(wait),
+            // The others go on without these.
+            Some(wait) => {
+                warp.groups.push(Group { pc, mask: waiting, wait });
+                Flow::Leave(waiting)
+            }
         }
     }
 
@@ -263,7 +271,5 @@ impl Block<'_> {
 
 /// The number by which shadow cells know the copies of an mbarrier.
 pub(super) fn copy_id(address: u32) -> u32 {
-    address / 8 & 0xffff
+    (address / 8) & 0xffff
 }
-
-use super::access::Touch;

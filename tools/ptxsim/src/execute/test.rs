@@ -5,6 +5,12 @@ use half::{bf16, f16};
 use super::alu::Signature;
 use super::registers::{Cell, Cells, LANES, Reg, Value};
 
+/// Neither is NaN.
+#[inline(always)]
+fn ordered<T: PartialOrd>(a: T, b: T) -> bool {
+    a.partial_cmp(&b).is_some()
+}
+
 macro_rules! tests {
     ($($name:ident $($key:literal)+ : $ty:ty, |$a:ident, $b:ident| $body:expr;)+) => {
         /// A comparison of two values.
@@ -90,51 +96,51 @@ tests! {
     GtS64 "gt.s64": i64, |a, b| a > b;
     GeS64 "ge.s64": i64, |a, b| a >= b;
     EqF32 "eq.f32": f32, |a, b| a == b;
-    NeF32 "ne.f32": f32, |a, b| a < b || a > b;
+    NeF32 "ne.f32": f32, |a, b| a != b && ordered(a, b);
     LtF32 "lt.f32": f32, |a, b| a < b;
     LeF32 "le.f32": f32, |a, b| a <= b;
     GtF32 "gt.f32": f32, |a, b| a > b;
     GeF32 "ge.f32": f32, |a, b| a >= b;
-    EquF32 "equ.f32": f32, |a, b| !(a < b || a > b);
+    EquF32 "equ.f32": f32, |a, b| a == b || !ordered(a, b);
     NeuF32 "neu.f32": f32, |a, b| a != b;
-    LtuF32 "ltu.f32": f32, |a, b| !(a >= b);
-    LeuF32 "leu.f32": f32, |a, b| !(a > b);
-    GtuF32 "gtu.f32": f32, |a, b| !(a <= b);
-    GeuF32 "geu.f32": f32, |a, b| !(a < b);
-    NumF32 "num.f32": f32, |a, b| !a.is_nan() && !b.is_nan();
-    NanF32 "nan.f32": f32, |a, b| a.is_nan() || b.is_nan();
+    LtuF32 "ltu.f32": f32, |a, b| a < b || !ordered(a, b);
+    LeuF32 "leu.f32": f32, |a, b| a <= b || !ordered(a, b);
+    GtuF32 "gtu.f32": f32, |a, b| a > b || !ordered(a, b);
+    GeuF32 "geu.f32": f32, |a, b| a >= b || !ordered(a, b);
+    NumF32 "num.f32": f32, |a, b| ordered(a, b);
+    NanF32 "nan.f32": f32, |a, b| !ordered(a, b);
     EqF64 "eq.f64": f64, |a, b| a == b;
-    NeF64 "ne.f64": f64, |a, b| a < b || a > b;
+    NeF64 "ne.f64": f64, |a, b| a != b && ordered(a, b);
     LtF64 "lt.f64": f64, |a, b| a < b;
     LeF64 "le.f64": f64, |a, b| a <= b;
     GtF64 "gt.f64": f64, |a, b| a > b;
     GeF64 "ge.f64": f64, |a, b| a >= b;
-    EquF64 "equ.f64": f64, |a, b| !(a < b || a > b);
+    EquF64 "equ.f64": f64, |a, b| a == b || !ordered(a, b);
     NeuF64 "neu.f64": f64, |a, b| a != b;
-    LtuF64 "ltu.f64": f64, |a, b| !(a >= b);
-    LeuF64 "leu.f64": f64, |a, b| !(a > b);
-    GtuF64 "gtu.f64": f64, |a, b| !(a <= b);
-    GeuF64 "geu.f64": f64, |a, b| !(a < b);
-    NumF64 "num.f64": f64, |a, b| !a.is_nan() && !b.is_nan();
-    NanF64 "nan.f64": f64, |a, b| a.is_nan() || b.is_nan();
+    LtuF64 "ltu.f64": f64, |a, b| a < b || !ordered(a, b);
+    LeuF64 "leu.f64": f64, |a, b| a <= b || !ordered(a, b);
+    GtuF64 "gtu.f64": f64, |a, b| a > b || !ordered(a, b);
+    GeuF64 "geu.f64": f64, |a, b| a >= b || !ordered(a, b);
+    NumF64 "num.f64": f64, |a, b| ordered(a, b);
+    NanF64 "nan.f64": f64, |a, b| !ordered(a, b);
     EqF16 "eq.f16": f16, |a, b| a == b;
-    NeF16 "ne.f16": f16, |a, b| a < b || a > b;
+    NeF16 "ne.f16": f16, |a, b| a != b && ordered(a, b);
     LtF16 "lt.f16": f16, |a, b| a < b;
     LeF16 "le.f16": f16, |a, b| a <= b;
     GtF16 "gt.f16": f16, |a, b| a > b;
     GeF16 "ge.f16": f16, |a, b| a >= b;
     NeuF16 "neu.f16": f16, |a, b| a != b;
-    NanF16 "nan.f16": f16, |a, b| a.is_nan() || b.is_nan();
-    NumF16 "num.f16": f16, |a, b| !a.is_nan() && !b.is_nan();
+    NanF16 "nan.f16": f16, |a, b| !ordered(a, b);
+    NumF16 "num.f16": f16, |a, b| ordered(a, b);
     EqBf16 "eq.bf16": bf16, |a, b| a == b;
-    NeBf16 "ne.bf16": bf16, |a, b| a < b || a > b;
+    NeBf16 "ne.bf16": bf16, |a, b| a != b && ordered(a, b);
     LtBf16 "lt.bf16": bf16, |a, b| a < b;
     LeBf16 "le.bf16": bf16, |a, b| a <= b;
     GtBf16 "gt.bf16": bf16, |a, b| a > b;
     GeBf16 "ge.bf16": bf16, |a, b| a >= b;
     NeuBf16 "neu.bf16": bf16, |a, b| a != b;
-    NanBf16 "nan.bf16": bf16, |a, b| a.is_nan() || b.is_nan();
-    NumBf16 "num.bf16": bf16, |a, b| !a.is_nan() && !b.is_nan();
+    NanBf16 "nan.bf16": bf16, |a, b| !ordered(a, b);
+    NumBf16 "num.bf16": bf16, |a, b| ordered(a, b);
     // testp, with its operand twice
     FiniteF32 "finite.f32": f32, |a, _b| a.is_finite();
     InfiniteF32 "infinite.f32": f32, |a, _b| a.is_infinite();

@@ -3,7 +3,8 @@
 //! The group with the lowest program counter runs, so that groups meet again where the code joins; a group that
 //! waits lets the others run, as independent thread scheduling promises.
 
-use crate::decode::program::{BarrierReduce, Code, Condition, Logic, Op};
+use crate::decode::form::BarrierReduce;
+use crate::decode::program::{Code, Condition, Logic, Op};
 
 use super::alu::Alu;
 use super::block::Block;
@@ -18,10 +19,24 @@ pub enum Wait {
     Ready,
     /// These lanes to come to the same instruction.
     Lanes(u32),
-    /// A barrier's next generation; with what `barrier.red` shall then write.
-    Barrier { id: usize, generation: u64, reduce: Option<(BarrierReduce, Reg)> },
-    /// An mbarrier's phase to end: that of this parity.
-    Mbarrier { address: u32, parity: u32 },
+    /// These lanes to come to a `bar.warp.sync` with the same members, wherever it is.
+    WarpSync(u32),
+    /// A barrier.
+    Barrier {
+        /// Its number.
+        id: usize,
+        /// The generation that shall end.
+        generation: u64,
+        /// What `barrier.red` then writes, and where.
+        reduce: Option<(BarrierReduce, Reg)>,
+    },
+    /// An mbarrier's phase to end.
+    Mbarrier {
+        /// Shared address.
+        address: u32,
+        /// The phase's parity.
+        parity: u32,
+    },
     /// Its turn, having had one.
     Turn,
 }
@@ -65,8 +80,8 @@ pub enum Flow {
     Again(Wait),
     /// Goes on after a wait.
     After(Wait),
-    /// These lanes are done.
-    Exit(u32),
+    /// These lanes have ended, or stand elsewhere now; the others go on.
+    Leave(u32),
     /// The block cannot go on.
     Stop,
 }
@@ -144,6 +159,7 @@ impl Warp {
                 None => i += 1,
             }
         }
+        self.complete_warp_syncs(block);
         for pass in 0..2 {
             let mut best: Option<usize> = None;
             for i in 0..self.groups.len() {
@@ -171,6 +187,21 @@ impl Warp {
             }
         }
         None
+    }
+
+    /// Lets groups go on that have met at `bar.warp.sync` in different branches.
+    fn complete_warp_syncs(&mut self, block: &mut Block) {
+        for i in 0..self.groups.len() {
+            let wait = self.groups[i].wait;
+            let Wait::WarpSync(members) = wait else { continue };
+            let met = self.groups.iter().filter(|g| g.wait == wait).fold(0, |all, g| all | g.mask);
+            if members & block.live(self.id) & !met == 0 {
+                block.meet_warp(self.id, met);
+                for group in self.groups.iter_mut().filter(|g| g.wait == wait) {
+                    group.wait = Wait::Ready;
+                }
+            }
+        }
     }
 
     /// Runs for up to `budget` instructions, or until all groups wait. True if anything ran.
@@ -326,7 +357,7 @@ impl pulp::WithSimd for Walk<'_, '_, '_> {
                     Flow::Next => {}
                     Flow::Again(wait) => return again(block, pc, mask, active, wait),
                     Flow::After(wait) => return at(pc + 1, mask, wait),
-                    Flow::Exit(lanes) => {
+                    Flow::Leave(lanes) => {
                         mask &= !lanes;
                         if mask == 0 {
                             return at(pc, 0, Wait::Ready);

@@ -1,7 +1,7 @@
 //! What the tests share: PTX from nvcc, and a machine to run it on.
 #![allow(dead_code)] // each test program uses a part
 
-pub mod convolution;
+pub mod conv;
 pub mod small;
 
 use std::collections::HashMap;

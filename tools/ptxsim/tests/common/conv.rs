@@ -2,7 +2,8 @@
 
 use half::bf16;
 use ptxsim::async_copy::tensor_map::{self, TensorMap, Tiled};
-use ptxsim::launch::Outcome;
+use ptxsim::launch::{Config, Outcome};
+use ptxsim::module::Module;
 
 use super::{Machine, Params, grid, integers};
 
@@ -13,6 +14,9 @@ const W: usize = 10;
 const C: usize = 64;
 const K: usize = 64;
 const COUNT: usize = N * T * H * W * K;
+
+/// Multiply-adds of a convolution, those with the zeros around the input too.
+pub const MACS: u64 = (COUNT * 27 * C) as u64;
 
 fn input() -> Vec<bf16> {
     integers(N * T * H * W * C, 1)
@@ -49,20 +53,49 @@ fn dims() -> [i32; 6] {
     [N, T, H, W, C, K].map(|n| n as i32)
 }
 
-/// Runs the convolution for sm_80, with `spare` elements of memory after the input.
-pub fn conv80_spare(machine: &Machine, ptx: &str, spare: usize) -> (Vec<bf16>, Outcome) {
+/// A convolution that is ready to run.
+pub struct Launch {
+    kernel: &'static str,
+    config: Config,
+    params: Params,
+    y: u64,
+}
+
+impl Launch {
+    /// Runs it.
+    pub fn run(&self, machine: &Machine, module: &Module) -> Outcome {
+        machine.run(module, self.kernel, self.config, &self.params)
+    }
+
+    fn result(&self, machine: &Machine, ptx: &str) -> (Vec<bf16>, Outcome) {
+        let outcome = self.run(machine, &machine.load(ptx));
+        (machine.get(self.y, COUNT), outcome)
+    }
+}
+
+/// Prepares the convolution for sm_80 (cp.async, ldmatrix, mma.sync), with `spare` elements of memory after the input.
+fn prepare80_spare(machine: &Machine, spare: usize) -> Launch {
     let mut x = input();
     x.extend(integers(spare, 3));
     let (px, pw, y) = (machine.put(&x), machine.put(&filters()), machine.room(COUNT * 2));
     let params = Params::default().with(px).with(pw).with(y).with(dims());
     let blocks = (N * T * H * W).div_ceil(64) as u32;
-    let outcome = machine.run(&machine.load(ptx), "conv3d_fprop_bf16", grid(blocks, 128, 16384), &params);
-    (machine.get(y, COUNT), outcome)
+    Launch { kernel: "conv3d_fprop_bf16", config: grid(blocks, 128, 16384), params, y }
 }
 
-/// Runs the convolution for sm_80: cp.async, ldmatrix, mma.sync.
+/// Prepares the convolution for sm_80.
+pub fn prepare80(machine: &Machine) -> Launch {
+    prepare80_spare(machine, 0)
+}
+
+/// Runs the convolution for sm_80.
 pub fn conv80(machine: &Machine, ptx: &str) -> (Vec<bf16>, Outcome) {
-    conv80_spare(machine, ptx, 0)
+    prepare80(machine).result(machine, ptx)
+}
+
+/// Runs the convolution for sm_80, with `spare` elements of memory after the input.
+pub fn conv80_spare(machine: &Machine, ptx: &str, spare: usize) -> (Vec<bf16>, Outcome) {
+    prepare80_spare(machine, spare).result(machine, ptx)
 }
 
 fn map(address: u64, dims: [u64; 5], box_dims: [u32; 5]) -> [u8; 128] {
@@ -81,14 +114,17 @@ fn map(address: u64, dims: [u64; 5], box_dims: [u32; 5]) -> [u8; 128] {
     TensorMap::tiled(&Tiled { tensor, box_dims: &box_dims }).expect("a valid map").to_bytes()
 }
 
-/// Runs the convolution for sm_90a: TMA, mbarriers, wgmma.
-pub fn conv90(machine: &Machine, ptx: &str) -> (Vec<bf16>, Outcome) {
+/// Prepares the convolution for sm_90a: TMA, mbarriers, wgmma.
+pub fn prepare90(machine: &Machine) -> Launch {
     let (px, pw, y) = (machine.put(&input()), machine.put(&filters()), machine.room(COUNT * 2));
     let mx = map(px, [C, W, H, T, N].map(|n| n as u64), [64, 8, 8, 1, 1]);
     let mw = map(pw, [C as u64, 27, K as u64, 1, 1], [64, 1, 64, 1, 1]);
     let params = Params::default().with_bytes(&mx, 64).with_bytes(&mw, 64).with(y).with(dims());
     let blocks = (N * T * H.div_ceil(8) * W.div_ceil(8)) as u32;
-    let config = grid(blocks, 160, 4 * 16384 + 64);
-    let outcome = machine.run(&machine.load(ptx), "conv3d_fprop_sm90", config, &params);
-    (machine.get(y, COUNT), outcome)
+    Launch { kernel: "conv3d_fprop_sm90", config: grid(blocks, 160, 4 * 16384 + 64), params, y }
+}
+
+/// Runs the convolution for sm_90a.
+pub fn conv90(machine: &Machine, ptx: &str) -> (Vec<bf16>, Outcome) {
+    prepare90(machine).result(machine, ptx)
 }
