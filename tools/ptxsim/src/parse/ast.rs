@@ -11,7 +11,8 @@ pub struct Module {
     pub files: Vec<(u32, String)>,
     /// Variables at module scope, in order.
     pub variables: Vec<Variable>,
-    /// Kernels and device functions, in order; those only declared too.
+    /// Kernels and device functions, in order; those only declared too. A function that `.alias` defines has the
+    /// parameters and body of the other one.
     pub functions: Vec<Function>,
 }
 
@@ -65,7 +66,7 @@ pub struct Variable {
 /// An element of an initialiser.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Initial {
-    /// An integer, as two's complement of 64 bits, or the bits of a float of the element's width.
+    /// An integer as written, as two's complement of 64 bits, or the bits of a float of the element's width.
     Bits(u64),
     /// The address of a variable (or of a function), plus bytes; `generic(x)` if the flag is set.
     Address {
@@ -89,7 +90,8 @@ pub struct Function {
     pub returns: Vec<Variable>,
     /// Parameters in order.
     pub params: Vec<Variable>,
-    /// `.maxntid`, `.reqntid`, `.minnctapersm`, `.maxnreg`, `.reqnctapercluster`, ... with their numbers.
+    /// `.maxntid`, `.reqntid`, `.minnctapersm`, `.maxnreg`, `.reqnctapercluster`, `.noreturn`, ... as written, with
+    /// the dot, and their numbers.
     pub directives: Vec<(String, Vec<u32>)>,
     /// The body; `None` if only declared.
     pub body: Option<Vec<Statement>>,
@@ -102,7 +104,8 @@ pub struct Function {
 pub enum Statement {
     /// `{ ... }`: names declared in it, labels too, are its own.
     Block(Vec<Statement>),
-    /// `.reg .b32 %r<5>, x;`: names, each with the count in `<>` if there is one.
+    /// `.reg .b32 %r<5>, x;`: names, each with the count in `<>` if there is one; it is any number of 32 bits. A
+    /// vector register `.v2 .b32 q` is its components, `q.x` and `q.y`.
     Registers(Type, Vec<(String, Option<u32>)>),
     /// A variable of the function: `.local`, `.shared`, `.param`.
     Variable(Variable),
@@ -146,7 +149,7 @@ pub enum Operand {
     Not(String),
     /// `p|q`
     Pair(Box<Operand>, Box<Operand>),
-    /// An integer constant, as two's complement.
+    /// An integer constant, as two's complement; 32 for `WARP_SZ`.
     Integer(i64),
     /// `0f3F800000`: the bits of a single.
     Single(u32),
@@ -156,7 +159,8 @@ pub enum Operand {
     Vector(Vec<Operand>),
     /// `[a]`, `[a+8]`, `[a+-8]`, `[16]`: a register, variable or integer, plus bytes.
     Address(Box<Operand>, i64),
-    /// `[map, {c0, c1}]`, with im2col offsets `[map, {c0, c1, c2}, {o0}]` in some forms.
+    /// `[map, {c0, c1}]`, with im2col offsets `[map, {c0, c1, c2}, {o0}]` in some forms: the last element is then a
+    /// [`Operand::Vector`], of the offsets.
     Tensor(Box<Operand>, Vec<Operand>),
     /// `(a, b)`: the arguments or results of a call.
     List(Vec<Operand>),

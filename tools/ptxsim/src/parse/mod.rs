@@ -1,6 +1,17 @@
 //! PTX text to a syntax tree (PTX ISA, section 4 "Syntax" and section 5 "State spaces, types and variables").
+//!
+//! The parser takes what nvcc emits and what inline assembly adds to it. It checks the grammar only: names,
+//! opcodes and types of operands are the business of who reads the tree. It runs in linear time, and its stack and
+//! the memory of the tree are bounded by the length of the text.
 
 pub mod ast;
+mod body;
+mod constant;
+mod cursor;
+mod lexer;
+mod module;
+mod operand;
+mod variable;
 
 /// A mistake in PTX text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -17,6 +28,5 @@ pub struct ParseError {
 /// # Errors
 /// The first mistake, with its line.
 pub fn parse(text: &str) -> Result<ast::Module, ParseError> {
-    let _ = text;
-    todo!()
+    cursor::Cursor::new(text)?.module()
 }
