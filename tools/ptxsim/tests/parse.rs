@@ -81,6 +81,7 @@ fn variables_at_module_scope() {
     assert_eq!((vector.space, vector.align, vector.count), (Space::Const, 16, Some(8)));
     assert_eq!(variable(".common .global .s16 n;").align, 2);
     assert_eq!(variable(".global.b128 n;").ty, ty('b', 128));
+    assert_eq!(variable(".global .attribute(.managed) .align 4 .b8 m[16];").count, Some(16));
     let names: Vec<_> = module(".global .u32 a, b[3];").unwrap().variables;
     assert_eq!(
         names.iter().map(|v| (v.name.as_str(), v.count)).collect::<Vec<_>>(),
@@ -328,6 +329,7 @@ fn mistakes_are_named_with_their_line() {
         (".section .debug_str {", 1, "expected `}`, found the end of the text"),
         (".file 1 x", 1, "expected a path, found `x`"),
         (".global .tex x;", 1, "expected a type, found `.tex`"),
+        (".global .attribute(.unified(1, 2)) .b8 x;", 1, "expected `.managed`, found `.unified`"),
         (".global .pred x;", 1, "a predicate lives in a register, not in memory"),
         (".global .align 3 .b8 x;", 1, "alignment 3 is not a power of two"),
         (".global .align 0 .b8 x;", 1, "alignment 0 is not a power of two"),

@@ -106,6 +106,7 @@ impl Cursor<'_> {
         external: bool,
         mut declare: impl FnMut(Variable),
     ) -> Result<(), ParseError> {
+        self.attribute()?;
         let element = self.memory_element()?;
         loop {
             let (mut variable, extents) = self.declarator(space, &element)?;
@@ -123,6 +124,16 @@ impl Cursor<'_> {
             }
         }
         self.expect(';')
+    }
+
+    /// `.attribute(.managed)`, if it stands here: dropped, for the host sees all memory of this device.
+    fn attribute(&mut self) -> Result<(), ParseError> {
+        if self.accept_directive(".attribute")? {
+            self.expect('(')?;
+            self.expect_directive(".managed")?;
+            self.expect(')')?;
+        }
+        Ok(())
     }
 
     /// A name with its extents; also returns the extents, the vector's length as the last one. `None` is `[]`
