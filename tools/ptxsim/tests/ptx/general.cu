@@ -1,4 +1,4 @@
-// The general corpus of the parser's tests: shuffles, atomics, jump tables, calls, local arrays, initialisers.
+// The general corpus of the parser's tests: shuffles, atomics, switches, calls, local arrays, initialisers.
 // nvcc -ptx -arch=compute_80 -lineinfo general.cu; paths in `.file` are cut to names.
 #include <cuda_fp16.h>
 #include <cstdio>
