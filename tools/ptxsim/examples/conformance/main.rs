@@ -190,7 +190,7 @@ struct Table(BTreeMap<String, Row>);
 
 impl Table {
     fn row(&mut self, case: &Case) -> &mut Row {
-        let row = self.0.entry(case.family().to_owned()).or_default();
+        let row = self.0.entry(case.name.split('/').next().unwrap_or_default().to_owned()).or_default();
         row.cases += 1;
         row
     }

@@ -6,6 +6,9 @@ use super::element::{Element, Scalar};
 use super::exact::{BF16, F16, F32, F64, Format};
 use super::float::packed;
 
+/// The function in doubles.
+type Truth = fn(&[f64]) -> f64;
+
 /// A function with its documented error and a domain in which it holds.
 struct Function {
     text: &'static str,
@@ -15,7 +18,7 @@ struct Function {
     domain: (f64, f64),
     relative: f64,
     absolute: f64,
-    truth: fn(&[f64]) -> f64,
+    truth: Truth,
     specials: &'static [f64],
 }
 
@@ -169,8 +172,7 @@ fn functions() -> Vec<Function> {
         all.push(divide);
     }
     for text in ["rcp.approx.ftz.f64", "rsqrt.approx.ftz.f64"] {
-        let truth: fn(&[f64]) -> f64 =
-            if text.starts_with("rcp") { |v| 1.0 / v[0] } else { |v| 1.0 / v[0].sqrt() };
+        let truth: Truth = if text.starts_with("rcp") { |v| 1.0 / v[0] } else { |v| 1.0 / v[0].sqrt() };
         // The ISA: f64 results of at least 20 bits of the significand.
         let mut f = f32_function(text, (1e-30, 1e30), pow(-19.0), 0.0, truth, &[0.0, INF, NAN]);
         f.format = F64;
@@ -188,7 +190,8 @@ fn functions() -> Vec<Function> {
         specials,
     };
     let specials: &[f64] = &[0.0, -0.0, INF, -INF, NAN];
-    let (tanh, ex2): (fn(&[f64]) -> f64, fn(&[f64]) -> f64) = (|v| v[0].tanh(), |v| v[0].exp2());
+    let tanh: Truth = |v| v[0].tanh();
+    let ex2: Truth = |v| v[0].exp2();
     all.push(half(
         "tanh.approx.f16",
         F16,

@@ -7,6 +7,7 @@ use super::case::{Agreement, Case, Target, word};
 use super::data::{Random, mask};
 use super::exact::{BF16, F16, F32, F64, Format};
 use super::integer::number;
+use super::ptx;
 
 type Apply = Arc<dyn Fn(u64, u64) -> u64 + Send + Sync>;
 
@@ -46,7 +47,70 @@ pub fn cases() -> Vec<Case> {
                 .map(|(w, t)| compare_and_swap(space, w, t)),
         );
     }
+    for (text, words, format) in [
+        ("add.v2.f32", 2, F32),
+        ("add.v4.f32", 4, F32),
+        ("add.noftz.v2.f16x2", 2, F16),
+        ("add.noftz.v4.bf16x2", 4, BF16),
+    ] {
+        cases.push(vector(text, words, format));
+    }
+    cases.push(orders());
     cases
+}
+
+/// `red` of vectors: 32 threads, each to a vector of its own and all to one.
+fn vector(text: &str, words: usize, format: Format) -> Case {
+    let name = format!("atomic/red.global.{text}");
+    let mut random = Random::new(&name);
+    let size = format.bytes();
+    let mut numbers = |count: usize| -> Vec<u8> {
+        let element = |_| format.encode_f64(random.small(2) as f64).to_le_bytes()[..size].to_vec();
+        (0..count * 4 * words / size).flat_map(element).collect()
+    };
+    let (operands, memory) = (numbers(32), numbers(33));
+    let value = ptx::list("r", 10, words);
+    let body = format!(
+        "{}mul.wide.u32 x10, tid, {};\nadd.s64 x10, out, x10;\nred.global.{text} [x10], {{{value}}};\n\
+         red.global.{text} [out+{}], {{{value}}};\n",
+        ptx::load_words("in0", 10, words),
+        4 * words,
+        32 * 4 * words
+    );
+    let mut case = Case::new(name, Target::Sm90, 32).bytes(operands).agreeing(Agreement::Numbers(format));
+    case.output = memory;
+    case.body(&body).expects(move |inputs, memory| {
+        let number = |bytes: &[u8]| format.to_f64(word(bytes));
+        let mut sums: Vec<f64> = memory.chunks_exact(size).map(number).collect();
+        let vector = 4 * words / size;
+        for (k, value) in inputs[0].chunks_exact(size).map(number).enumerate() {
+            sums[k] += value;
+            sums[32 * vector + k % vector] += value;
+        }
+        sums.iter().flat_map(|s| format.encode_f64(*s).to_le_bytes()[..size].to_vec()).collect()
+    })
+}
+
+/// Orders and scopes change nothing in a sum.
+fn orders() -> Case {
+    let forms = [
+        "atom.relaxed.cta.global.add.u32 r20,",
+        "atom.acquire.gpu.global.add.u32 r20,",
+        "atom.release.gpu.global.add.u32 r20,",
+        "atom.acq_rel.gpu.global.add.u32 r20,",
+        "atom.acq_rel.sys.global.add.u32 r20,",
+        "atom.add.u32 r20,",
+        "red.relaxed.gpu.global.add.u32",
+        "red.release.gpu.global.add.u32",
+        "red.add.u32",
+    ];
+    let mut body = ptx::load_words("in0", 10, 1);
+    for (k, form) in forms.iter().enumerate() {
+        body += &format!("{form} [out+{}], r10;\n", 4 * k);
+    }
+    let mut case = Case::new("atomic/orders", Target::Sm80, 128).words(1..=128);
+    case.output = vec![0; 4 * forms.len()];
+    case.body(&body).expects_words(move |words| vec![words.iter().sum(); forms.len()])
 }
 
 fn forms() -> Vec<Form> {
@@ -213,9 +277,11 @@ fn memory_address(space: &str, size: usize) -> String {
         "x50"
     };
     format!(
-        ".shared .align 16 .b8 s[{}];\n{common}mov.u64 x13, s;\nadd.s64 x20, x13, x10;\nadd.s64 x21, x13, x12;\n\
+        ".shared .align 16 .b8 s[{}];\n{common}mov.u64 x13, s;\nadd.s64 x20, x13, x10;\n\
+         add.s64 x21, x13, x12;\n\
          add.s64 x14, in1, x10;\nld.global.b{w} {value}, [x14];\nst.shared.b{w} [x20], {value};\n\
-         setp.ge.u32 p0, tid, {SLOTS};\n@p0 bra FILLED;\nadd.s64 x14, in1, x12;\nld.global.b{w} {value}, [x14];\nst.shared.b{w} [x21], {value};\nFILLED:\nbar.sync 0;\n",
+         setp.ge.u32 p0, tid, {SLOTS};\n@p0 bra FILLED;\nadd.s64 x14, in1, x12;\n\
+             ld.global.b{w} {value}, [x14];\nst.shared.b{w} [x21], {value};\nFILLED:\nbar.sync 0;\n",
         (THREADS + SLOTS) * size
     )
 }
@@ -233,8 +299,10 @@ fn copy_back(space: &str, size: usize) -> String {
         "x50"
     };
     format!(
-        "bar.sync 0;\nadd.s64 x14, out, {0};\nadd.s64 x15, x14, x10;\nld.shared.b{w} {value}, [x20];\nst.global.b{w} [x15], {value};\n\
-         setp.ge.u32 p0, tid, {SLOTS};\n@p0 bra COPIED;\nadd.s64 x15, x14, x12;\nld.shared.b{w} {value}, [x21];\nst.global.b{w} [x15], {value};\nCOPIED:\n",
+        "bar.sync 0;\nadd.s64 x14, out, {0};\nadd.s64 x15, x14, x10;\nld.shared.b{w} {value}, [x20];\n\
+         st.global.b{w} [x15], {value};\n\
+         setp.ge.u32 p0, tid, {SLOTS};\n@p0 bra COPIED;\nadd.s64 x15, x14, x12;\n\
+             ld.shared.b{w} {value}, [x21];\nst.global.b{w} [x15], {value};\nCOPIED:\n",
         THREADS * size
     )
 }
@@ -261,10 +329,14 @@ fn compare_and_swap(space: &str, width: u32, target: Target) -> Case {
     );
     body += &memory_address(space, size);
     body += &format!(
-        "not.b{width} {class}41, {class}40;\natom.{space}.cas.b{width} {class}42, [x20], {class}40, {class}41;\n"
+        "not.b{width} {class}41, {class}40;\n\
+         atom.{space}.cas.b{width} {class}42, [x20], {class}40, {class}41;\n"
     );
-    body +=
-        &format!("add.s64 x11, out, x10;\nst.global.b{width} [x11], {class}42;\n{}", copy_back(space, size));
+    body += &format!(
+        "add.s64 x11, out, x10;\nst.global.b{width} [x11], {class}42;\n\
+                  {}",
+        copy_back(space, size)
+    );
     let mut case = Case::new(name, target, THREADS as u32).bytes(guess).bytes(memory.clone());
     case.output = vec![0; THREADS * size];
     case.output.extend(&memory);

@@ -7,7 +7,8 @@ use super::ptx;
 /// Initialises an mbarrier by the first thread, for all threads to see.
 pub fn init(barrier: &str, count: u32) -> String {
     format!(
-        "setp.ne.u32 p19, tid, 0;\n@p19 bra INITIALISED;\nmbarrier.init.shared.b64 [{barrier}], {count};\nINITIALISED:\n\
+        "setp.ne.u32 p19, tid, 0;\n@p19 bra INITIALISED;\n\
+         mbarrier.init.shared.b64 [{barrier}], {count};\nINITIALISED:\n\
          bar.sync 0;\n"
     )
 }
@@ -21,7 +22,8 @@ pub fn init_for_copies(barrier: &str, count: u32) -> String {
 /// Waits until the phase of a parity completes.
 pub fn wait(barrier: &str, parity: u32) -> String {
     format!(
-        "WAIT{parity}:\nmbarrier.test_wait.parity.shared.b64 p18, [{barrier}], {parity};\n@!p18 bra WAIT{parity};\n"
+        "WAIT{parity}:\nmbarrier.test_wait.parity.shared.b64 p18, [{barrier}], {parity};\n\
+         @!p18 bra WAIT{parity};\n"
     )
 }
 
@@ -124,14 +126,25 @@ fn dropping() -> Case {
 /// 128 threads pass values around through an mbarrier, phase after phase.
 fn many_phases() -> Case {
     let name = "mbarrier/ring";
-    let mut body = format!(".shared .align 16 .b8 s[512];\n.shared .align 8 .b64 bar;\n{}", init("bar", 128));
+    let mut body = format!(
+        ".shared .align 16 .b8 s[512];\n.shared .align 8 .b64 bar;\n\
+                            {}",
+        init("bar", 128)
+    );
     body += &ptx::load_words("in0", 10, 1);
-    body += "mov.u64 x10, s;\nmul.wide.u32 x11, tid, 4;\nadd.s64 x11, x10, x11;\nadd.u32 r11, tid, 1;\nand.b32 r11, r11, 127;\n\
+    body += "mov.u64 x10, s;\nmul.wide.u32 x11, tid, 4;\nadd.s64 x11, x10, x11;\nadd.u32 r11, tid, 1;\n\
+             and.b32 r11, r11, 127;\n\
              mul.wide.u32 x12, r11, 4;\nadd.s64 x12, x10, x12;\nmov.u32 r12, 0;\nmov.u32 r15, 0;\n";
     body += "LOOP:\nst.shared.b32 [x11], r10;\n";
-    body += &"mbarrier.arrive.shared.b64 _, [bar];\nSPIN#:\nmbarrier.test_wait.parity.shared.b64 p0, [bar], r15;\n@!p0 bra SPIN#;\nxor.b32 r15, r15, 1;\n".replace('#', "A");
+    body += &"mbarrier.arrive.shared.b64 _, [bar];\nSPIN#:\n\
+              mbarrier.test_wait.parity.shared.b64 p0, [bar], r15;\n@!p0 bra SPIN#;\n\
+              xor.b32 r15, r15, 1;\n"
+        .replace('#', "A");
     body += "ld.shared.b32 r13, [x12];\nadd.u32 r10, r13, 1;\n";
-    body += &"mbarrier.arrive.shared.b64 _, [bar];\nSPIN#:\nmbarrier.test_wait.parity.shared.b64 p0, [bar], r15;\n@!p0 bra SPIN#;\nxor.b32 r15, r15, 1;\n".replace('#', "B");
+    body += &"mbarrier.arrive.shared.b64 _, [bar];\nSPIN#:\n\
+              mbarrier.test_wait.parity.shared.b64 p0, [bar], r15;\n@!p0 bra SPIN#;\n\
+              xor.b32 r15, r15, 1;\n"
+        .replace('#', "B");
     body += "add.u32 r12, r12, 1;\nsetp.lt.u32 p1, r12, 10;\n@p1 bra LOOP;\n";
     body += &ptx::store_words(10, 1);
     Case::new(name, Target::Sm80, 128)
@@ -146,12 +159,16 @@ fn named() -> Case {
     let name = "barrier/named";
     let mut body = ".shared .align 16 .b8 s[512];\n".to_owned();
     body += &ptx::load_words("in0", 10, 1);
-    body += "mov.u64 x10, s;\nmul.wide.u32 x11, tid, 4;\nadd.s64 x11, x10, x11;\nst.shared.b32 [x11], r10;\nshr.u32 r11, tid, 6;\nadd.u32 r11, r11, 1;\n";
-    body += "setp.eq.u32 p0, r11, 1;\n@p0 bra FIRST;\nbar.sync 2, 64;\nbra READ;\nFIRST:\nbarrier.sync.aligned 1, 64;\nREAD:\n";
-    body += "xor.b32 r12, tid, 63;\nmul.wide.u32 x11, r12, 4;\nadd.s64 x11, x10, x11;\nld.shared.b32 r13, [x11];\n";
+    body += "mov.u64 x10, s;\nmul.wide.u32 x11, tid, 4;\nadd.s64 x11, x10, x11;\n\
+             st.shared.b32 [x11], r10;\nshr.u32 r11, tid, 6;\nadd.u32 r11, r11, 1;\n";
+    body += "setp.eq.u32 p0, r11, 1;\n@p0 bra FIRST;\nbar.sync 2, 64;\nbra READ;\nFIRST:\n\
+             barrier.sync.aligned 1, 64;\nREAD:\n";
+    body += "xor.b32 r12, tid, 63;\nmul.wide.u32 x11, r12, 4;\nadd.s64 x11, x10, x11;\n\
+             ld.shared.b32 r13, [x11];\n";
     // A barrier by register, then the whole CTA.
     body += "bar.sync r11, 64;\nbarrier.cta.sync.aligned 0;\n";
-    body += "xor.b32 r12, tid, 127;\nmul.wide.u32 x11, r12, 4;\nadd.s64 x11, x10, x11;\nld.shared.b32 r14, [x11];\n";
+    body += "xor.b32 r12, tid, 127;\nmul.wide.u32 x11, r12, 4;\nadd.s64 x11, x10, x11;\n\
+             ld.shared.b32 r14, [x11];\n";
     body += &ptx::store_words(13, 2);
     Case::new(name, Target::Sm80, 128)
         .words(Random::new(name).words(128))
@@ -165,8 +182,10 @@ fn producer_consumer() -> Case {
     let name = "barrier/arrive";
     let mut body = ".shared .align 16 .b8 s[512];\n".to_owned();
     body += &ptx::load_words("in0", 10, 1);
-    body += "mov.u64 x10, s;\nand.b32 r11, tid, 63;\nmul.wide.u32 x11, r11, 4;\nadd.s64 x11, x10, x11;\nmov.b32 r13, 0;\n";
-    body += "setp.lt.u32 p0, tid, 64;\n@p0 bra CONSUME;\nst.shared.b32 [x11], r10;\nbar.arrive 3, 128;\nbra DONE;\n";
+    body += "mov.u64 x10, s;\nand.b32 r11, tid, 63;\nmul.wide.u32 x11, r11, 4;\nadd.s64 x11, x10, x11;\n\
+             mov.b32 r13, 0;\n";
+    body += "setp.lt.u32 p0, tid, 64;\n@p0 bra CONSUME;\nst.shared.b32 [x11], r10;\nbar.arrive 3, 128;\n\
+             bra DONE;\n";
     body += "CONSUME:\nbar.sync 3, 128;\nld.shared.b32 r13, [x11];\nDONE:\n";
     body += &ptx::store_words(13, 1);
     Case::new(name, Target::Sm80, 128)
@@ -233,11 +252,15 @@ fn fences() -> Case {
 /// A cluster of one CTA: its barrier, its special registers, its window on shared memory.
 fn cluster() -> Case {
     let mut body = ".shared .align 16 .b8 s[256];\n".to_owned();
-    body += "mov.u64 x10, s;\nmul.wide.u32 x11, tid, 4;\nadd.s64 x10, x10, x11;\nst.shared.b32 [x10], tid;\n";
+    body += "mov.u64 x10, s;\nmul.wide.u32 x11, tid, 4;\nadd.s64 x10, x10, x11;\n\
+             st.shared.b32 [x10], tid;\n";
     body += "barrier.cluster.arrive.release.aligned;\nbarrier.cluster.wait.acquire.aligned;\n";
-    body += "mov.u32 r20, %cluster_ctarank;\nmov.u32 r21, %cluster_nctarank;\nmov.u32 r22, %nclusterid.x;\n";
-    body += "mov.u64 x12, s;\nmapa.shared::cluster.u64 x12, x12, 0;\nxor.b32 r11, tid, 63;\nmul.wide.u32 x11, r11, 4;\nadd.s64 x12, x12, x11;\n";
-    body += "ld.shared::cluster.b32 r23, [x12];\nmov.u64 x13, s;\ncvta.shared.u64 x13, x13;\nmapa.u64 x13, x13, 0;\nadd.s64 x13, x13, x11;\nld.b32 r24, [x13];\n";
+    body += "mov.u32 r20, %cluster_ctarank;\nmov.u32 r21, %cluster_nctarank;\n\
+             mov.u32 r22, %nclusterid.x;\n";
+    body += "mov.u64 x12, s;\nmapa.shared::cluster.u64 x12, x12, 0;\nxor.b32 r11, tid, 63;\n\
+             mul.wide.u32 x11, r11, 4;\nadd.s64 x12, x12, x11;\n";
+    body += "ld.shared::cluster.b32 r23, [x12];\nmov.u64 x13, s;\ncvta.shared.u64 x13, x13;\n\
+             mapa.u64 x13, x13, 0;\nadd.s64 x13, x13, x11;\nld.b32 r24, [x13];\n";
     body += "barrier.cluster.arrive.aligned;\nbarrier.cluster.wait.aligned;\n";
     body += &ptx::store_words(20, 5);
     Case::new("barrier/cluster-of-one", Target::Sm90, 64)
@@ -250,7 +273,8 @@ fn cluster() -> Case {
 /// Registers move from one warpgroup to the other.
 fn registers() -> Case {
     let body = format!(
-        "setp.lt.u32 p0, tid, 128;\n@p0 bra LESS;\nsetmaxnreg.inc.sync.aligned.u32 160;\nmov.b32 r20, 160;\nbra DONE;\n\
+        "setp.lt.u32 p0, tid, 128;\n@p0 bra LESS;\nsetmaxnreg.inc.sync.aligned.u32 160;\n\
+         mov.b32 r20, 160;\nbra DONE;\n\
          LESS:\nsetmaxnreg.dec.sync.aligned.u32 40;\nmov.b32 r20, 40;\nDONE:\n{}",
         ptx::store_words(20, 1)
     );

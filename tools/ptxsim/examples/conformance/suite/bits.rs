@@ -44,9 +44,10 @@ fn sm(mut case: Case) -> Case {
     case
 }
 
+type Logic = fn(u64, u64) -> u64;
+
 fn logic(cases: &mut Vec<Case>, w: u32) {
-    let ops: [(&str, fn(u64, u64) -> u64); 3] =
-        [("and", |a, b| a & b), ("or", |a, b| a | b), ("xor", |a, b| a ^ b)];
+    let ops: [(&str, Logic); 3] = [("and", |a, b| a & b), ("or", |a, b| a | b), ("xor", |a, b| a ^ b)];
     for (op, f) in ops {
         let name = format!("{op}.b{w}");
         cases.push(sm(integer(
@@ -226,7 +227,11 @@ fn three_inputs() -> Case {
     let mut body = ptx::load_words("in0", 10, 3);
     body += "mul.wide.u32 x91, i, 1024;\nadd.s64 x91, out, x91;\n";
     for table in 0..256 {
-        body += &format!("lop3.b32 r13, r10, r11, r12, {table};\nst.global.b32 [x91+{}], r13;\n", 4 * table);
+        body += &format!(
+            "lop3.b32 r13, r10, r11, r12, {table};\n\
+                          st.global.b32 [x91+{}], r13;\n",
+            4 * table
+        );
     }
     let case = Case::new(name, Target::Sm80, 32).words(Random::new(name).words(96)).writes(32 * 1024);
     case.body(&body).expects_words(|words| {

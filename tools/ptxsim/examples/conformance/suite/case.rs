@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::exact::{Format, Number};
-use super::tensor::Map;
+use super::map::Map;
 
 /// Compute capability that a case's kernel needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -145,10 +145,10 @@ pub struct Case {
     pub target: Target,
     /// The whole module.
     pub ptx: String,
-    /// CTAs.
-    pub grid: u32,
-    /// Threads a CTA.
-    pub block: u32,
+    /// CTAs: x, y, z.
+    pub grid: [u32; 3],
+    /// Threads a CTA: x, y, z.
+    pub block: [u32; 3],
     /// Dynamic shared memory a CTA, bytes.
     pub dynamic_shared: u32,
     /// Contents of the input buffers.
@@ -172,8 +172,8 @@ impl Case {
             name: name.into(),
             target,
             ptx: String::new(),
-            grid: 1,
-            block,
+            grid: [1; 3],
+            block: [block, 1, 1],
             dynamic_shared: 0,
             inputs: Vec::new(),
             maps: Vec::new(),
@@ -231,10 +231,5 @@ impl Case {
     pub fn agreeing(mut self, agreement: Agreement) -> Case {
         self.agreement = agreement;
         self
-    }
-
-    /// First part of the name.
-    pub fn family(&self) -> &str {
-        self.name.split('/').next().unwrap_or(&self.name)
     }
 }

@@ -127,7 +127,8 @@ fn floats(
     let pair = |i: usize| rows[i].iter().zip(&rows[(i * 7 + 3) % count]).map(|(a, b)| a | b << 16).collect();
     let rows = (0..count).map(pair).collect();
     let statements = format!(
-        "setp.{op}.{t}x2 p0|p1, $a, $b;\nselp.b32 r10, 1, 0, p0;\nselp.b32 r11, 2, 0, p1;\nor.b32 $d, r10, r11;"
+        "setp.{op}.{t}x2 p0|p1, $a, $b;\nselp.b32 r10, 1, 0, p0;\nselp.b32 r11, 2, 0, p1;\n\
+         or.b32 $d, r10, r11;"
     );
     cases.push(Element { name, target, operands: &[32, 32], result: 32, statements, rows, agreement }.case(
         Some(Box::new(move |v| {

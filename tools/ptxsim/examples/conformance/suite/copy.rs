@@ -24,6 +24,8 @@ pub fn cases() -> Vec<Case> {
         cases.push(bulk_store(size));
     }
     cases.extend(REDUCTIONS.map(bulk_reduce));
+    cases.push(bulk_within_cluster());
+    cases.push(hints());
     cases
 }
 
@@ -45,8 +47,10 @@ fn small(cache: &str, size: usize, source: Source, completion: &str) -> Case {
     };
     let name = format!("cp.async/{cache}-{size}-{completion}{tail}");
     let mut body = ".shared .align 16 .b8 s[1024];\n.shared .align 8 .b64 bar;\n".to_owned();
-    body += "mov.u64 x10, s;\nmul.wide.u32 x11, tid, 16;\nadd.s64 x10, x10, x11;\nadd.s64 x12, in0, x11;\nmov.b32 r10, 0xeeeeeeee;\n";
-    body += "st.shared.v4.b32 [x10], {r10, r10, r10, r10};\nand.b32 r11, tid, 1;\nsetp.eq.u32 p1, r11, 1;\n";
+    body += "mov.u64 x10, s;\nmul.wide.u32 x11, tid, 16;\nadd.s64 x10, x10, x11;\n\
+             add.s64 x12, in0, x11;\nmov.b32 r10, 0xeeeeeeee;\n";
+    body += "st.shared.v4.b32 [x10], {r10, r10, r10, r10};\nand.b32 r11, tid, 1;\n\
+             setp.eq.u32 p1, r11, 1;\n";
     if completion.starts_with("mbarrier") {
         // Without .noinc the arrivals add to the pending count themselves, so the threads arrive beside them.
         body += &init("bar", 64);
@@ -54,14 +58,17 @@ fn small(cache: &str, size: usize, source: Source, completion: &str) -> Case {
     body += &format!("cp.async.{cache}.shared.global [x10], [x12], {size}{operand};\n");
     body += &match completion {
         "wait_all" => "cp.async.wait_all;\n".to_owned(),
-        "wait_group" => "cp.async.commit_group;\ncp.async.commit_group;\ncp.async.wait_group 1;\n".to_owned(),
+        "wait_group" => "cp.async.commit_group;\ncp.async.commit_group;\n\
+         cp.async.wait_group 1;\n"
+            .to_owned(),
         "mbarrier" => format!(
             "cp.async.mbarrier.arrive.shared.b64 [bar];\nmbarrier.arrive.shared.b64 _, [bar];\n{}",
             wait("bar", 0)
         ),
         _ => format!("cp.async.mbarrier.arrive.noinc.shared.b64 [bar];\n{}", wait("bar", 0)),
     };
-    body += "ld.shared.v4.b32 {r10, r11, r12, r13}, [x10];\nadd.s64 x11, out, x11;\nst.global.v4.b32 [x11], {r10, r11, r12, r13};\n";
+    body += "ld.shared.v4.b32 {r10, r11, r12, r13}, [x10];\nadd.s64 x11, out, x11;\n\
+             st.global.v4.b32 [x11], {r10, r11, r12, r13};\n";
     let bytes = Random::new(&name).bytes(64 * 16);
     Case::new(name, Target::Sm80, 64).bytes(bytes).writes(64 * 16).body(&body).expects(move |inputs, _| {
         let piece = |(thread, bytes): (usize, &[u8])| {
@@ -86,7 +93,8 @@ fn move_bytes(load: &str, store: &str, buffer: &str, offset: usize, size: usize)
     let (from, to) = if load == "shared" { (shared, global) } else { (global, shared) };
     let label = format!("{}_{buffer}", load.to_uppercase());
     format!(
-        "mov.u32 r2, tid;\n{label}:\nsetp.ge.u32 p2, r2, {};\n@p2 bra {label}_END;\nmul.wide.u32 x20, r2, 16;\n\
+        "mov.u32 r2, tid;\n{label}:\nsetp.ge.u32 p2, r2, {};\n@p2 bra {label}_END;\n\
+         mul.wide.u32 x20, r2, 16;\n\
          mov.u64 x21, s;\nadd.s64 x21, x21, x20;\nadd.s64 x21, x21, {offset};\nadd.s64 x22, {buffer}, x20;\n\
          ld.{load}.v4.b32 {{r3, r4, r5, r6}}, {from};\nst.{store}.v4.b32 {to}, {{r3, r4, r5, r6}};\n\
          add.u32 r2, r2, 128;\nbra {label};\n{label}_END:\n",
@@ -113,7 +121,8 @@ fn bulk_load(size: usize) -> Case {
     body += &format!(
         "setp.ne.u32 p0, tid, 0;\n@p0 bra ISSUED;\nmbarrier.arrive.expect_tx.shared.b64 _, [bar], {size};\n\
          cp.async.bulk.prefetch.L2.global [in0], {size};\n\
-         cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [s], [in0], {size}, [bar];\nISSUED:\n{}{}",
+         cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [s], [in0], {size}, [bar];\n\
+             ISSUED:\n{}{}",
         wait("bar", 0),
         copy_out(size)
     );
@@ -139,6 +148,51 @@ fn bulk_store(size: usize) -> Case {
         .writes(size)
         .body(&body)
         .expects(|inputs, _| inputs[0].clone())
+}
+
+/// From shared memory to shared memory, here of the same CTA.
+fn bulk_within_cluster() -> Case {
+    let (name, size) = ("cp.async.bulk/shared-to-shared", 2048);
+    let mut body = format!(".shared .align 128 .b8 s[{size}];\n.shared .align 128 .b8 source[{size}];\n");
+    body += ".shared .align 8 .b64 bar;\n";
+    body += &copy_in("in0", 0, size).replace("x21, s;", "x21, source;");
+    body += &init_for_copies("bar", 1);
+    body += &format!(
+        "fence.proxy.async.shared::cta;\nbar.sync 0;\nsetp.ne.u32 p0, tid, 0;\n@p0 bra ISSUED;\n\
+         mbarrier.arrive.expect_tx.shared.b64 _, [bar], {size};\n\
+         cp.async.bulk.shared::cluster.shared::cta.mbarrier::complete_tx::bytes [s], [source], {size}, [bar];\n\
+         ISSUED:\n{}{}",
+        wait("bar", 0),
+        copy_out(size)
+    );
+    let bytes = Random::new(name).bytes(size);
+    Case::new(name, Target::Sm90, 128)
+        .bytes(bytes)
+        .writes(size)
+        .body(&body)
+        .expects(|inputs, _| inputs[0].clone())
+}
+
+/// Cache policies change no result.
+fn hints() -> Case {
+    let name = "cp.async/hints";
+    let mut body = ".shared .align 16 .b8 s[1024];\nmov.u64 x10, s;\nmul.wide.u32 x11, tid, 16;\n".to_owned();
+    body += "add.s64 x10, x10, x11;\nadd.s64 x12, in0, x11;\nadd.s64 x13, out, x11;\n\
+             createpolicy.fractional.L2::evict_last.b64 x14, 1.0;\n\
+             createpolicy.fractional.L2::evict_first.L2::evict_unchanged.b64 x15, 0.5;\n\
+             cp.async.cg.shared.global.L2::cache_hint [x10], [x12], 16, x14;\n\
+             cp.async.wait_all;\nld.shared.v4.b32 {r10, r11, r12, r13}, [x10];\n\
+             st.global.L2::cache_hint.v4.b32 [x13], {r10, r11, r12, r13}, x15;\n\
+             prefetch.global.L2 [x12];\nprefetch.global.L1 [x12];\n\
+             cp.async.ca.shared.global.L2::128B [x10], [x12], 8;\ncp.async.wait_all;\n\
+             ld.shared.v2.b32 {r10, r11}, [x10];\nld.global.L2::cache_hint.v2.b32 {r12, r13}, [x12+8], x14;\n\
+             st.global.v4.b32 [x13+1024], {r10, r11, r12, r13};\n";
+    let bytes = Random::new(name).bytes(1024);
+    Case::new(name, Target::Sm80, 64)
+        .bytes(bytes)
+        .writes(2048)
+        .body(&body)
+        .expects(|inputs, _| inputs[0].repeat(2))
 }
 
 const REDUCTIONS: [(&str, u32); 22] = [

@@ -30,7 +30,7 @@ impl Element<'_> {
         let count = self.rows.len();
         let block = if count.is_multiple_of(128) { 128 } else { 32 };
         let mut case = Case::new(self.name, self.target, block).agreeing(self.agreement);
-        case.grid = count.div_ceil(block as usize) as u32;
+        case.grid[0] = count.div_ceil(block as usize) as u32;
         let mut body = String::new();
         for (k, width) in self.operands.iter().enumerate() {
             let bytes = width / 8;

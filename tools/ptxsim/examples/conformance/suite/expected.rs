@@ -36,7 +36,7 @@ impl Entry {
     }
 
     /// Whether a GPU gave it.
-    pub fn from_gpu(&self) -> bool {
+    pub fn gpu(&self) -> bool {
         self.source != "ptxsim"
     }
 
@@ -82,7 +82,7 @@ impl Expected {
 
     /// Takes an entry, unless a GPU's would give way to a simulator's; tells whether it was taken.
     pub fn record(&mut self, name: &str, entry: Entry) -> bool {
-        if !entry.from_gpu() && self.0.get(name).is_some_and(Entry::from_gpu) {
+        if !entry.gpu() && self.0.get(name).is_some_and(Entry::gpu) {
             return false;
         }
         self.0.insert(name.to_owned(), entry);
@@ -107,7 +107,7 @@ pub fn judge(case: &Case, output: &[u8], machine: &Machine, expected: &Expected)
     let entry = expected.0.get(&case.name);
     verdict.unrecorded = entry.is_none();
     // A GPU need not do what a simulator guessed.
-    let entry = entry.filter(|e| e.from_gpu() || machine.is_simulator() && !case.unknown);
+    let entry = entry.filter(|e| e.gpu() || machine.is_simulator() && !case.unknown);
     if case.unknown && entry.is_none() {
         verdict.open = true;
         return verdict;

@@ -1,7 +1,8 @@
 //! Tensor copies in im2col mode (PTX ISA, "Im2col mode"): pixels of convolutions.
 
 use super::case::Case;
-use super::tensor::{Map, Mode, Swizzle, Type, load_case, store_case};
+use super::map::{Map, Mode, Swizzle, Type};
+use super::tensor::{load_case, store_case};
 
 /// Indices that a copy visits: pixels of the bounding box from `start` on, W fastest, then H, D and the
 /// image, each with its channels; every pixel is read at an offset, the filter's tap.

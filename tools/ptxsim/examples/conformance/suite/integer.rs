@@ -176,7 +176,7 @@ fn saturating() -> Vec<Case> {
             &[32; 3],
             32,
             "mad.hi.sat.s32 $d, $a, $b, $c;",
-            Box::new(move |v| clamp((n(v[0]) * n(v[1]) >> 32) + n(v[2]))),
+            Box::new(move |v| clamp(((n(v[0]) * n(v[1])) >> 32) + n(v[2]))),
         ),
     ]
 }
@@ -186,7 +186,7 @@ fn twenty_four_bits() -> Vec<Case> {
     for (t, s) in [("u32", false), ("s32", true)] {
         for (half, shift) in [("lo", 0), ("hi", 16)] {
             let product = move |v: &[u64]| {
-                let product = number(v[0], 24, s) * number(v[1], 24, s) >> shift;
+                let product = (number(v[0], 24, s) * number(v[1], 24, s)) >> shift;
                 (product as u64).wrapping_add(v.get(2).copied().unwrap_or(0))
             };
             let name = format!("mul24.{half}.{t}");
@@ -248,7 +248,8 @@ fn carry_chains() -> Case {
     // (r11:r10) * (r15:r14) modulo 2^64, then + (r13:r12).
     body += "mad.lo.cc.u32 r29, r10, r14, r12;\nmadc.hi.u32 r30, r10, r14, r13;\n";
     body += "mad.lo.u32 r30, r11, r14, r30;\nmad.lo.u32 r30, r10, r15, r30;\n";
-    body += "mov.b64 x10, {r10, r11};\nmov.b64 x11, {r12, r13};\nadd.cc.u64 x12, x10, x11;\naddc.u64 x13, 0, 0;\n";
+    body += "mov.b64 x10, {r10, r11};\nmov.b64 x11, {r12, r13};\nadd.cc.u64 x12, x10, x11;\n\
+             addc.u64 x13, 0, 0;\n";
     body += "mov.b64 {r31, r32}, x12;\nmov.b64 {r33, r34}, x13;\n";
     body += &ptx::store_words(20, 15);
     let wide = |w: &[u32]| w.iter().rev().fold(0u128, |sum, x| sum << 32 | u128::from(*x));

@@ -8,7 +8,7 @@ use cudarc::driver::{result, sys};
 use libloading::Library;
 
 use super::case::Case;
-use super::tensor::{Map, Mode};
+use super::map::{Map, Mode};
 
 /// A kernel that runs longer than this hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -124,6 +124,12 @@ impl Machine {
         let name = c"kernel".to_owned();
         // SAFETY: the module was just loaded.
         let function = unsafe { result::module::get_function(module, name) }.map_err(failed("kernel"))?;
+        if case.dynamic_shared > 48 << 10 {
+            let limit = sys::CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+            // SAFETY: the function is the one just found.
+            unsafe { result::function::set_function_attribute(function, limit, case.dynamic_shared as i32) }
+                .map_err(failed("dynamic shared memory"))?;
+        }
         for bytes in case.inputs.iter().chain([&case.output]) {
             // SAFETY: the allocation is at least as long as what is written.
             let buffer = unsafe { result::malloc_sync(bytes.len().max(16)) }.map_err(failed("allocation"))?;
@@ -142,7 +148,7 @@ impl Machine {
         let mut params: Vec<*mut c_void> =
             pointers.iter_mut().map(|p| std::ptr::from_mut(p).cast()).collect();
         params.extend(maps.iter_mut().map(|m| std::ptr::from_mut(m).cast::<c_void>()));
-        let (grid, block) = ((case.grid, 1, 1), (case.block, 1, 1));
+        let (grid, block) = (case.grid.into(), case.block.into());
         let stream = result::stream::null();
         // SAFETY: the parameters are those that the case's module declares, in order, and live over the call.
         unsafe { result::launch_kernel(function, grid, block, case.dynamic_shared, stream, &mut params) }

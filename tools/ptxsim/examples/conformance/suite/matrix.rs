@@ -41,9 +41,12 @@ fn load(count: usize, trans: bool) -> Case {
     let mut random = Random::new(&name);
     let t = if trans { ".trans" } else { "" };
     let mut body = ".shared .align 16 .b8 s[512];\n".to_owned();
-    body += "mul.wide.u32 x10, lane, 16;\nadd.s64 x11, in0, x10;\nld.global.v4.b32 {r10, r11, r12, r13}, [x11];\n";
-    body += "mov.u64 x12, s;\nadd.s64 x11, x12, x10;\nst.shared.v4.b32 [x11], {r10, r11, r12, r13};\nbar.sync 0;\n";
-    body += "mul.wide.u32 x10, lane, 4;\nadd.s64 x10, in1, x10;\nld.global.b32 r9, [x10];\nmul.wide.u32 x10, r9, 16;\nadd.s64 x10, x12, x10;\n";
+    body += "mul.wide.u32 x10, lane, 16;\nadd.s64 x11, in0, x10;\n\
+             ld.global.v4.b32 {r10, r11, r12, r13}, [x11];\n";
+    body += "mov.u64 x12, s;\nadd.s64 x11, x12, x10;\nst.shared.v4.b32 [x11], {r10, r11, r12, r13};\n\
+             bar.sync 0;\n";
+    body += "mul.wide.u32 x10, lane, 4;\nadd.s64 x10, in1, x10;\nld.global.b32 r9, [x10];\n\
+             mul.wide.u32 x10, r9, 16;\nadd.s64 x10, x12, x10;\n";
     body += &format!(
         "ldmatrix.sync.aligned.m8n8.x{count}{t}.shared.b16 {{{}}}, [x10];\n",
         ptx::list("r", 20, count)
@@ -72,13 +75,16 @@ fn store(count: usize, trans: bool) -> Case {
     let t = if trans { ".trans" } else { "" };
     let mut body = ".shared .align 16 .b8 s[512];\n".to_owned();
     body += &ptx::load_words("in0", 20, count);
-    body += "mov.u64 x12, s;\nmul.wide.u32 x13, lane, 16;\nadd.s64 x13, x12, x13;\nmov.b32 r10, 0x5a5a5a5a;\nst.shared.v4.b32 [x13], {r10, r10, r10, r10};\nbar.sync 0;\n";
-    body += "mul.wide.u32 x10, lane, 4;\nadd.s64 x10, in1, x10;\nld.global.b32 r9, [x10];\nmul.wide.u32 x10, r9, 16;\nadd.s64 x10, x12, x10;\n";
+    body += "mov.u64 x12, s;\nmul.wide.u32 x13, lane, 16;\nadd.s64 x13, x12, x13;\n\
+             mov.b32 r10, 0x5a5a5a5a;\nst.shared.v4.b32 [x13], {r10, r10, r10, r10};\nbar.sync 0;\n";
+    body += "mul.wide.u32 x10, lane, 4;\nadd.s64 x10, in1, x10;\nld.global.b32 r9, [x10];\n\
+             mul.wide.u32 x10, r9, 16;\nadd.s64 x10, x12, x10;\n";
     body += &format!(
         "stmatrix.sync.aligned.m8n8.x{count}{t}.shared.b16 [x10], {{{}}};\nbar.sync 0;\n",
         ptx::list("r", 20, count)
     );
-    body += "ld.shared.v4.b32 {r10, r11, r12, r13}, [x13];\nmul.wide.u32 x10, lane, 16;\nadd.s64 x10, out, x10;\nst.global.v4.b32 [x10], {r10, r11, r12, r13};\n";
+    body += "ld.shared.v4.b32 {r10, r11, r12, r13}, [x13];\nmul.wide.u32 x10, lane, 16;\n\
+             add.s64 x10, out, x10;\nst.global.v4.b32 [x10], {r10, r11, r12, r13};\n";
     let (bytes, order) = (random.bytes(128 * count), shuffled_rows(&mut random));
     let case = Case::new(name, Target::Sm90, 32).bytes(bytes).words(order.clone()).writes(512);
     case.body(&body).expects(move |inputs, _| {

@@ -24,7 +24,9 @@ pub fn cases() -> Vec<Case> {
 fn own_bytes(space: &str, generic: bool) -> String {
     let address = match space {
         "global" => "mul.wide.u32 x10, i, 16;\nadd.s64 x10, in0, x10;\n".to_owned(),
-        "shared" => ".shared .align 16 .b8 s[2048];\nmul.wide.u32 x10, tid, 16;\nmov.u64 x11, s;\nadd.s64 x10, x11, x10;\n".to_owned(),
+        "shared" => ".shared .align 16 .b8 s[2048];\nmul.wide.u32 x10, tid, 16;\nmov.u64 x11, s;\n\
+         add.s64 x10, x11, x10;\n"
+            .to_owned(),
         _ => ".local .align 16 .b8 l[16];\nmov.u64 x10, l;\n".to_owned(),
     };
     // Whatever the space, the bytes are those of the input.
@@ -32,7 +34,8 @@ fn own_bytes(space: &str, generic: bool) -> String {
         String::new()
     } else {
         format!(
-            "mul.wide.u32 x12, i, 16;\nadd.s64 x12, in0, x12;\nld.global.v4.b32 {{r2, r3, r4, r5}}, [x12];\n\
+            "mul.wide.u32 x12, i, 16;\nadd.s64 x12, in0, x12;\n\
+             ld.global.v4.b32 {{r2, r3, r4, r5}}, [x12];\n\
              st.{space}.v4.b32 [x10], {{r2, r3, r4, r5}};\n"
         )
     };
@@ -49,10 +52,12 @@ fn loads(space: &str, generic: bool) -> Case {
     );
     body += &format!("{ld}.u32 r24, [x10+4];\n{ld}.s8 x20, [x10+7];\nmov.b64 {{r25, r26}}, x20;\n");
     body += &format!(
-        "{ld}.s32 x20, [x10+8];\nmov.b64 {{r27, r28}}, x20;\n{ld}.u32 x20, [x10+12];\nmov.b64 {{r29, r30}}, x20;\n"
+        "{ld}.s32 x20, [x10+8];\nmov.b64 {{r27, r28}}, x20;\n{ld}.u32 x20, [x10+12];\n\
+         mov.b64 {{r29, r30}}, x20;\n"
     );
     body += &format!(
-        "{ld}.s8 h10, [x10+9];\ncvt.u32.u16 r31, h10;\n{ld}.v2.u8 {{h10, h11}}, [x10+10];\nmov.b32 r32, {{h10, h11}};\n"
+        "{ld}.s8 h10, [x10+9];\ncvt.u32.u16 r31, h10;\n{ld}.v2.u8 {{h10, h11}}, [x10+10];\n\
+         mov.b32 r32, {{h10, h11}};\n"
     );
     body += &format!(
         "{ld}.v4.s8 {{r33, r34, r35, r36}}, [x10+12];\n{ld}.v4.u16 {{h10, h11, h12, h13}}, [x10+8];\n"
@@ -61,7 +66,8 @@ fn loads(space: &str, generic: bool) -> Case {
     body += &format!("{ld}.v2.s16 {{r39, r40}}, [x10+4];\n{ld}.v2.f32 {{r41, r42}}, [x10+8];\n");
     body += &format!("{ld}.v4.b32 {{r43, r44, r45, r46}}, [x10];\n{ld}.v2.u64 {{x20, x21}}, [x10];\n");
     body += &format!(
-        "mov.b64 {{r47, r48}}, x20;\nmov.b64 {{r49, r50}}, x21;\n{ld}.f64 x20, [x10+8];\nmov.b64 {{r51, r52}}, x20;\n"
+        "mov.b64 {{r47, r48}}, x20;\nmov.b64 {{r49, r50}}, x21;\n{ld}.f64 x20, [x10+8];\n\
+         mov.b64 {{r51, r52}}, x20;\n"
     );
     body += &ptx::store_words(20, 33);
     let bytes = Random::new(&name).bytes(64 * 16);
@@ -96,7 +102,8 @@ fn stores(space: &str, generic: bool) -> Case {
     let ld = st.replacen("st", "ld", 1);
     let forms = [
         format!(
-            "{st}.u8 [x10+1], r10;\n{st}.u16 [x10+4], r11;\n{st}.b32 [x10+8], r12;\n{st}.u8 [x10+15], x30;\n"
+            "{st}.u8 [x10+1], r10;\n{st}.u16 [x10+4], r11;\n{st}.b32 [x10+8], r12;\n\
+             {st}.u8 [x10+15], x30;\n"
         ),
         format!("{st}.v2.u8 [x10+2], {{r10, r11}};\n{st}.v4.u8 [x10+8], {{r10, r11, r12, r13}};\n"),
         format!("{st}.v2.u16 [x10+4], {{h20, h21}};\n{st}.v4.u16 [x10+8], {{r10, r11, r12, r13}};\n"),
@@ -150,9 +157,12 @@ fn stores(space: &str, generic: bool) -> Case {
 }
 
 fn constants() -> Case {
-    let table = ".const .align 8 .b32 table[4] = {1, -2, 0x30000003, 4};\n.global .align 8 .f32 numbers[2] = {1.5, 0f40490fdb};\n.const .align 8 .u64 where = generic(numbers);\n";
+    let table = ".const .align 8 .b32 table[4] = {1, -2, 0x30000003, 4};\n\
+                 .global .align 8 .f32 numbers[2] = {1.5, 0f40490fdb};\n\
+                 .const .align 8 .u64 where = generic(numbers);\n";
     let body = format!(
-        "and.b32 r10, lane, 3;\nmul.wide.u32 x10, r10, 4;\nmov.u64 x11, table;\nadd.s64 x11, x11, x10;\nld.const.b32 r20, [x11];\n\
+        "and.b32 r10, lane, 3;\nmul.wide.u32 x10, r10, 4;\nmov.u64 x11, table;\nadd.s64 x11, x11, x10;\n\
+         ld.const.b32 r20, [x11];\n\
          cvta.const.u64 x11, x11;\nld.b32 r21, [x11];\nld.const.u32 r22, [table+8];\nld.global.f32 r23, [numbers+4];\n\
          ld.const.u64 x12, [where];\nld.f32 r24, [x12];\n{}",
         ptx::store_words(20, 5)
@@ -167,9 +177,13 @@ fn constants() -> Case {
 
 /// A parameter read in pieces, in its space and by generic address: the difference is what is stored.
 fn parameters() -> Case {
-    let mut body = "ld.param.u64 x10, [p_in0];\nmov.b64 x11, p_in0;\ncvta.param.u64 x11, x11;\nld.u64 x12, [x11];\nxor.b64 x12, x10, x12;\n".to_owned();
-    body += "mov.b64 {r20, r21}, x12;\nld.param.u32 r22, [p_in0+4];\nld.u32 r23, [x11+4];\nxor.b32 r22, r22, r23;\n";
-    body += "ld.param.u8 r23, [p_in0+1];\nbfe.u32 r24, r23, 0, 8;\nshr.u64 x13, x10, 8;\ncvt.u32.u64 r25, x13;\nand.b32 r25, r25, 255;\nxor.b32 r23, r24, r25;\n";
+    let mut body = "ld.param.u64 x10, [p_in0];\nmov.b64 x11, p_in0;\ncvta.param.u64 x11, x11;\n\
+                    ld.u64 x12, [x11];\nxor.b64 x12, x10, x12;\n"
+        .to_owned();
+    body += "mov.b64 {r20, r21}, x12;\nld.param.u32 r22, [p_in0+4];\nld.u32 r23, [x11+4];\n\
+             xor.b32 r22, r22, r23;\n";
+    body += "ld.param.u8 r23, [p_in0+1];\nbfe.u32 r24, r23, 0, 8;\nshr.u64 x13, x10, 8;\n\
+             cvt.u32.u64 r25, x13;\nand.b32 r25, r25, 255;\nxor.b32 r23, r24, r25;\n";
     body += &ptx::store_words(20, 4);
     Case::new("memory/parameters", Target::Sm80, 32)
         .words([0])
@@ -180,8 +194,10 @@ fn parameters() -> Case {
 
 fn spaces() -> Case {
     let mut body = ".shared .align 8 .b8 s[64];\n.local .align 8 .b8 l[64];\n".to_owned();
-    body += "cvta.global.u64 x10, in0;\nmov.u64 x11, s;\ncvta.shared.u64 x11, x11;\nmov.u64 x12, l;\ncvta.local.u64 x12, x12;\n";
-    body += "mov.u64 x13, table;\ncvta.const.u64 x13, x13;\nmov.b64 x14, p_in0;\ncvta.param.u64 x14, x14;\n";
+    body += "cvta.global.u64 x10, in0;\nmov.u64 x11, s;\ncvta.shared.u64 x11, x11;\nmov.u64 x12, l;\n\
+             cvta.local.u64 x12, x12;\n";
+    body += "mov.u64 x13, table;\ncvta.const.u64 x13, x13;\nmov.b64 x14, p_in0;\n\
+             cvta.param.u64 x14, x14;\n";
     body += "st.shared.b32 [s], r0;\nst.local.b32 [l], r0;\n";
     let mut register = 20;
     for address in 10..14 {
@@ -192,11 +208,17 @@ fn spaces() -> Case {
     }
     body += &format!("isspacep.param p0, x14;\nselp.b32 r{register}, 1, 0, p0;\n");
     // Back to the spaces' own addresses.
-    body += "cvta.to.shared.u64 x15, x11;\nmov.u64 x16, s;\nsub.s64 x15, x15, x16;\ncvt.u32.u64 r37, x15;\n";
+    body += "cvta.to.shared.u64 x15, x11;\nmov.u64 x16, s;\nsub.s64 x15, x15, x16;\n\
+             cvt.u32.u64 r37, x15;\n";
     body += "cvta.to.local.u64 x15, x12;\nmov.u64 x16, l;\nsub.s64 x15, x15, x16;\ncvt.u32.u64 r38, x15;\n";
     body += &ptx::store_words(20, 19);
     let mut case = Case::new("memory/isspacep", Target::Sm80, 32).words([0]).writes(32 * 76).body(&body);
-    case.ptx = case.ptx.replacen(".visible", ".const .align 8 .b32 table[4] = {1, 2, 3, 4};\n\n.visible", 1);
+    case.ptx = case.ptx.replacen(
+        ".visible",
+        ".const .align 8 .b32 table[4] = {1, 2, 3, 4};\n\n\
+                                  .visible",
+        1,
+    );
     case.expects_words(|_| {
         let mut one: Vec<u32> = (0..16).map(|k| u32::from(k / 4 == k % 4)).collect();
         one.extend([1, 0, 0]);

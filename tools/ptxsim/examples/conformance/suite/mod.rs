@@ -6,6 +6,7 @@ pub mod barrier;
 pub mod bits;
 pub mod case;
 pub mod compare;
+pub mod control;
 pub mod convert;
 pub mod copy;
 pub mod data;
@@ -17,6 +18,7 @@ pub mod fragment;
 pub mod im2col;
 pub mod integer;
 pub mod machine;
+pub mod map;
 pub mod matrix;
 pub mod memory;
 pub mod mma;
@@ -37,6 +39,7 @@ pub fn cases() -> Vec<Case> {
         approximate::cases,
         convert::cases,
         compare::cases,
+        control::cases,
         warp::cases,
         memory::cases,
         atomic::cases,

@@ -17,7 +17,8 @@ pub fn module(target: Target, inputs: usize, maps: usize, body: &str) -> String 
     params.extend((0..maps).map(|k| format!("\t.param .align 64 .b8 p_map{k}[128]")));
     // setmaxnreg and large accumulators need a bound on the registers; every case has at most 256 threads.
     let mut text = format!(
-        ".version 8.3\n.target {}\n.address_size 64\n\n.visible .entry kernel(\n{}\n)\n.maxntid 256, 1, 1\n{{\n",
+        ".version 8.3\n.target {}\n.address_size 64\n\n.visible .entry kernel(\n{}\n)\n\
+         .maxntid 256, 1, 1\n{{\n",
         target.name(),
         params.join(",\n")
     );
@@ -38,7 +39,7 @@ pub fn module(target: Target, inputs: usize, maps: usize, body: &str) -> String 
     text.push_str("\tmov.u32 tid, %tid.x;\n\tmov.u32 lane, %laneid;\n\tmov.u32 r0, %ctaid.x;\n");
     text.push_str("\tmov.u32 r1, %ntid.x;\n\tmad.lo.u32 i, r0, r1, tid;\n");
     for line in body.lines() {
-        text.push_str("\t");
+        text.push('\t');
         text.push_str(line.trim());
         text.push('\n');
     }

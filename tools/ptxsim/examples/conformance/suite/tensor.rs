@@ -1,209 +1,13 @@
-//! Tensor maps, and copies by them in tile mode (PTX ISA 9.7.9.27, "Tensors").
+//! Tensor copies in tile mode (PTX ISA 9.7.9.27, "Tensors").
 
 use super::barrier::{init_for_copies, wait};
-use super::case::{Agreement, Case, Target, word};
+use super::case::{Agreement, Case, Target};
 use super::copy::{copy_in, copy_out};
-use super::data::Random;
-use super::exact::{BF16, F16, F32, F64, Format};
-
-/// Type of a tensor's elements: the driver's `CUtensorMapDataType`, in its order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Type {
-    U8 = 0,
-    U16,
-    U32,
-    S32,
-    U64,
-    S64,
-    F16,
-    F32,
-    F64,
-    Bf16,
-    F32Ftz,
-    Tf32,
-    Tf32Ftz,
-}
-
-impl Type {
-    /// Bytes of an element.
-    pub fn bytes(self) -> usize {
-        match self {
-            Type::U8 => 1,
-            Type::U16 | Type::F16 | Type::Bf16 => 2,
-            Type::U64 | Type::S64 | Type::F64 => 8,
-            _ => 4,
-        }
-    }
-
-    fn format(self) -> Option<Format> {
-        match self {
-            Type::F16 => Some(F16),
-            Type::Bf16 => Some(BF16),
-            Type::F64 => Some(F64),
-            Type::F32 | Type::F32Ftz | Type::Tf32 | Type::Tf32Ftz => Some(F32),
-            _ => None,
-        }
-    }
-}
-
-/// Permutation of 16-byte pieces in shared memory, in the order of `CUtensorMapSwizzle`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u32)]
-pub enum Swizzle {
-    None = 0,
-    Bytes32,
-    Bytes64,
-    Bytes128,
-}
-
-/// The four swizzles.
-pub const SWIZZLES: [Swizzle; 4] = [Swizzle::None, Swizzle::Bytes32, Swizzle::Bytes64, Swizzle::Bytes128];
-
-impl Swizzle {
-    /// Bytes of a row.
-    pub fn span(self) -> usize {
-        16 << self as u32
-    }
-
-    /// As in a case's name.
-    pub fn name(self) -> String {
-        if self == Swizzle::None { "none".to_owned() } else { format!("{}b", self.span()) }
-    }
-
-    /// Where the byte of an address goes: bits 7 and up are added, without carry, to bits 4 and up.
-    pub fn apply(self, address: usize) -> usize {
-        address ^ (address >> 7 & ((1 << self as u32) - 1)) << 4
-    }
-}
-
-/// What a copy visits.
-#[derive(Clone, Debug)]
-pub enum Mode {
-    /// A box of these extents.
-    Tiled(Vec<u32>),
-    /// Pixels of images (PTX ISA, "Im2col mode").
-    Im2col {
-        /// Corners of the bounding box: W, H, D.
-        lower: Vec<i32>,
-        /// Relative to the last pixel.
-        upper: Vec<i32>,
-        /// Channels of each pixel.
-        channels: u32,
-        /// Pixels of a copy.
-        pixels: u32,
-    },
-}
-
-/// A tensor map to encode.
-#[derive(Clone, Debug)]
-pub struct Map {
-    /// Over this input, or over the output.
-    pub input: Option<usize>,
-    /// Its elements.
-    pub element: Type,
-    /// Extents, innermost first.
-    pub extents: Vec<u64>,
-    /// Bytes from one index to the next of each dimension but the innermost.
-    pub strides: Vec<u64>,
-    /// What a copy visits.
-    pub mode: Mode,
-    /// Steps in elements, of each dimension.
-    pub steps: Vec<u32>,
-    /// In shared memory.
-    pub swizzle: Swizzle,
-    /// Out-of-range elements become NaN instead of zero.
-    pub fill_nan: bool,
-}
-
-impl Map {
-    /// A tiled map without gaps over the first input.
-    pub fn tiled(element: Type, extents: &[u64], tile: &[u32], swizzle: Swizzle) -> Map {
-        let mut strides = Vec::new();
-        let mut bytes = element.bytes() as u64;
-        for extent in &extents[..extents.len() - 1] {
-            bytes = (bytes * extent).next_multiple_of(16);
-            strides.push(bytes);
-        }
-        let (mode, steps) = (Mode::Tiled(tile.to_vec()), vec![1; extents.len()]);
-        Map {
-            input: Some(0),
-            element,
-            extents: extents.to_vec(),
-            strides,
-            mode,
-            steps,
-            swizzle,
-            fill_nan: false,
-        }
-    }
-
-    /// Bytes of the tensor.
-    pub fn bytes(&self) -> usize {
-        let rank = self.extents.len();
-        let last = self.strides.last().map_or(self.element.bytes() as u64, |s| *s);
-        (if rank == 1 { self.extents[0] * last } else { self.extents[rank - 1] * last }) as usize
-    }
-
-    /// Byte offset of an element; `None` out of range.
-    pub fn offset(&self, index: &[i64]) -> Option<usize> {
-        let inside = index.iter().zip(&self.extents).all(|(i, e)| (0..*e as i64).contains(i));
-        let outer: i64 = index[1..].iter().zip(&self.strides).map(|(i, s)| i * *s as i64).sum();
-        inside.then_some((index[0] * self.element.bytes() as i64 + outer) as usize)
-    }
-
-    /// Indices that a copy from `start` visits, in the order of shared memory.
-    pub fn visits(&self, start: &[i32], offsets: &[u16]) -> Vec<Vec<i64>> {
-        match &self.mode {
-            Mode::Tiled(tile) => {
-                let mut all: Vec<Vec<i64>> = vec![Vec::new()];
-                for d in (0..tile.len()).rev() {
-                    // The innermost dimension has no step.
-                    let step = if d == 0 { 1 } else { self.steps[d] };
-                    let range =
-                        (0..tile[d].div_ceil(step)).map(|k| i64::from(start[d]) + i64::from(k * step));
-                    all = all
-                        .iter()
-                        .flat_map(|outer| range.clone().map(move |i| [vec![i], outer.clone()].concat()))
-                        .collect();
-                }
-                all
-            }
-            Mode::Im2col { .. } => super::im2col::visits(self, start, offsets),
-        }
-    }
-
-    /// Shared memory after a load.
-    pub fn load(&self, tensor: &[u8], start: &[i32], offsets: &[u16]) -> Vec<u8> {
-        let size = self.element.bytes();
-        let fill = match self.element.format() {
-            Some(format) if self.fill_nan => format.nan(),
-            _ => 0,
-        };
-        let visits = self.visits(start, offsets);
-        let mut out = vec![0; visits.len() * size];
-        for (k, index) in visits.iter().enumerate() {
-            let to = self.swizzle.apply(k * size);
-            match self.offset(index) {
-                Some(from) => out[to..to + size].copy_from_slice(&tensor[from..from + size]),
-                None => out[to..to + size].copy_from_slice(&fill.to_le_bytes()[..size]),
-            }
-        }
-        out
-    }
-
-    /// The tensor after a store of shared memory, or a reduction by `combine` (memory, operand).
-    pub fn store(&self, tensor: &mut [u8], shared: &[u8], start: &[i32], combine: impl Fn(u64, u64) -> u64) {
-        let size = self.element.bytes();
-        for (k, index) in self.visits(start, &[]).iter().enumerate() {
-            let from = self.swizzle.apply(k * size);
-            if let Some(to) = self.offset(index) {
-                let value = combine(word(&tensor[to..to + size]), word(&shared[from..from + size]));
-                tensor[to..to + size].copy_from_slice(&value.to_le_bytes()[..size]);
-            }
-        }
-    }
-}
+use super::data::{Random, special_floats};
+use super::exact::F32;
+use super::integer::number;
+use super::map::{Map, Mode, SWIZZLES, Swizzle, Type};
+use super::ptx;
 
 /// Elements of a tensor: small floats, or any bytes.
 pub fn contents(map: &Map, random: &mut Random) -> Vec<u8> {
@@ -235,11 +39,13 @@ pub fn load_case(name: String, map: Map, start: &[i32], offsets: &[u16]) -> Case
         body += &format!("mov.b16 h{}, {offset};\n", 10 + k);
     }
     if im2col {
-        tail = format!(", {{{}}}", super::ptx::list("h", 10, offsets.len()));
+        tail = format!(", {{{}}}", ptx::list("h", 10, offsets.len()));
     }
     body += &format!(
-        "setp.ne.u32 p0, tid, 0;\n@p0 bra ISSUED;\nprefetch.tensormap [map0];\nmbarrier.arrive.expect_tx.shared.b64 _, [bar], {bytes};\n\
-         cp.async.bulk.tensor.{rank}d.shared::cluster.global.{mode}.mbarrier::complete_tx::bytes [s], [map0, {{{}}}], [bar]{tail};\nISSUED:\n{}{}",
+        "setp.ne.u32 p0, tid, 0;\n@p0 bra ISSUED;\nprefetch.tensormap [map0];\n\
+         mbarrier.arrive.expect_tx.shared.b64 _, [bar], {bytes};\n\
+         cp.async.bulk.tensor.{rank}d.shared::cluster.global.{mode}.mbarrier::complete_tx::bytes [s], [map0, {{{}}}], [bar]{tail};\n\
+             ISSUED:\n{}{}",
         coordinates(start),
         wait("bar", 0),
         copy_out(bytes)
@@ -270,7 +76,8 @@ pub fn store_case(name: String, mut map: Map, start: &[i32], operation: Option<&
     };
     body += &format!(
         "fence.proxy.async.shared::cta;\nbar.sync 0;\nsetp.ne.u32 p0, tid, 0;\n@p0 bra DONE;\n\
-         {instruction} [map0, {{{}}}], [s];\ncp.async.bulk.commit_group;\ncp.async.bulk.wait_group 0;\nDONE:\n",
+         {instruction} [map0, {{{}}}], [s];\ncp.async.bulk.commit_group;\ncp.async.bulk.wait_group 0;\n\
+             DONE:\n",
         coordinates(start)
     );
     let mut case = Case::new(name, Target::Sm90, 128);
@@ -301,18 +108,18 @@ pub fn store_case(name: String, mut map: Map, start: &[i32], operation: Option<&
 }
 
 fn integer(op: &str, m: u64, v: u64, width: u32, signed: bool) -> u64 {
-    let number = |x| super::integer::number(x, width, signed);
+    let value = |x| number(x, width, signed);
     match op {
         "add" => m.wrapping_add(v),
         "min" => {
-            if number(v) < number(m) {
+            if value(v) < value(m) {
                 v
             } else {
                 m
             }
         }
         "max" => {
-            if number(v) > number(m) {
+            if value(v) > value(m) {
                 v
             } else {
                 m
@@ -364,7 +171,28 @@ pub fn cases() -> Vec<Case> {
     swizzles(&mut cases);
     steps(&mut cases);
     reductions(&mut cases);
+    cases.extend(variants());
     cases
+}
+
+/// Forms of the load that one CTA cannot tell from the plain one.
+fn variants() -> Vec<Case> {
+    let map = || Map::tiled(Type::Bf16, &[64, 40], &[64, 16], Swizzle::Bytes128);
+    let form = |name: &str, modifier: &str, operand: &str| {
+        let mut case = load_case(format!("tma/load/2d/bf16/{name}"), map(), &[0, 30], &[]);
+        case.ptx =
+            case.ptx.replacen("complete_tx::bytes [s]", &format!("complete_tx::bytes{modifier} [s]"), 1);
+        let setup =
+            "createpolicy.fractional.L2::evict_first.b64 x30, 1.0;\n\tmov.b16 h30, 1;\n\tprefetch.tensormap";
+        case.ptx = case.ptx.replacen("prefetch.tensormap", setup, 1);
+        case.ptx = case.ptx.replacen("}], [bar];", &format!("}}], [bar]{operand};"), 1);
+        case
+    };
+    vec![
+        form("multicast", ".multicast::cluster", ", h30"),
+        form("cache-hint", ".L2::cache_hint", ", x30"),
+        form("multicast-cache-hint", ".multicast::cluster.L2::cache_hint", ", h30, x30"),
+    ]
 }
 
 fn types(cases: &mut Vec<Case>) {
@@ -399,7 +227,7 @@ fn types(cases: &mut Vec<Case>) {
         // Subnormals and low bits: what these types do to them, the documentation does not say to the bit.
         let map = Map::tiled(element, &[32, 8], &[32, 8], Swizzle::None);
         let mut case = load_case(format!("tma/load/2d/{t}/bits"), map, &[0, 0], &[]);
-        let specials = super::data::special_floats(F32);
+        let specials = special_floats(F32);
         let words = specials.iter().cycle().zip(case.inputs[0].chunks_exact_mut(4));
         words.for_each(|(value, bytes)| bytes.copy_from_slice(&value.to_le_bytes()[..4]));
         case.unknown = true;

@@ -73,7 +73,8 @@ fn source_lane(mode: &str, lane: i64, b: u32, c: u32) -> (i64, bool) {
 fn half_warp_shuffle() -> Case {
     let name = "warp/shfl-after-divergence";
     let body = format!(
-        "{}\nsetp.lt.u32 p1, lane, 16;\n@p1 bra LOW;\nshfl.sync.bfly.b32 r20, r10, 3, 0x1f, 0xffff0000;\nbra DONE;\n\
+        "{}\nsetp.lt.u32 p1, lane, 16;\n@p1 bra LOW;\nshfl.sync.bfly.b32 r20, r10, 3, 0x1f, 0xffff0000;\n\
+         bra DONE;\n\
          LOW:\nshfl.sync.down.b32 r20, r10, 4, 0x0f, 0x0000ffff;\nDONE:\n{}",
         ptx::load_words("in0", 10, 1),
         ptx::store_words(20, 1)
@@ -169,8 +170,10 @@ fn match_all(width: u32) -> Case {
     let words = wide_values(&name, 4, width);
     let register = if width == 32 { "r10" } else { "x10" };
     let body = format!(
-        "{}mov.b64 x10, {{r10, r11}};\nmatch.all.sync.b{width} r20|p0, {register}, -1;\nselp.b32 r21, 1, 0, p0;\n\
-         mov.b32 r10, 77;\nmov.b64 x10, 77;\nmatch.all.sync.b{width} r22|p0, {register}, -1;\nselp.b32 r23, 1, 0, p0;\n{}",
+        "{}mov.b64 x10, {{r10, r11}};\nmatch.all.sync.b{width} r20|p0, {register}, -1;\n\
+         selp.b32 r21, 1, 0, p0;\n\
+         mov.b32 r10, 77;\nmov.b64 x10, 77;\nmatch.all.sync.b{width} r22|p0, {register}, -1;\n\
+             selp.b32 r23, 1, 0, p0;\n{}",
         ptx::load_words("in0", 10, 2),
         ptx::store_words(20, 4)
     );
@@ -198,7 +201,8 @@ fn reductions() -> Vec<Case> {
         let name = format!("warp/redux.{op}");
         let mask = 0x7fff_0ff1u32;
         let body = format!(
-            "{}redux.sync.{op} r20, r10, -1;\nmov.b32 r21, 0;\nmov.b32 r9, 1;\nshl.b32 r9, r9, lane;\nand.b32 r9, r9, {mask};\n\
+            "{}redux.sync.{op} r20, r10, -1;\nmov.b32 r21, 0;\nmov.b32 r9, 1;\nshl.b32 r9, r9, lane;\n\
+             and.b32 r9, r9, {mask};\n\
              setp.eq.u32 p0, r9, 0;\n@p0 bra DONE;\nredux.sync.{op} r21, r10, {mask};\nDONE:\n{}",
             ptx::load_words("in0", 10, 1),
             ptx::store_words(20, 2)
@@ -244,12 +248,14 @@ fn elections() -> Vec<Case> {
     let mut which = String::new();
     for (k, mask) in masks.iter().enumerate() {
         let open = format!(
-            "mov.b32 r{0}, 0;\nmov.b32 r9, 1;\nshl.b32 r9, r9, lane;\nand.b32 r9, r9, {mask};\nsetp.eq.u32 p0, r9, 0;\n@p0 bra L{k};\n\
+            "mov.b32 r{0}, 0;\nmov.b32 r9, 1;\nshl.b32 r9, r9, lane;\nand.b32 r9, r9, {mask};\n\
+             setp.eq.u32 p0, r9, 0;\n@p0 bra L{k};\n\
              elect.sync r10|p1, {mask};\n",
             20 + k
         );
         count += &format!(
-            "{open}vote.sync.ballot.b32 r11, p1, {mask};\npopc.b32 r{0}, r11;\nand.b32 r11, r11, {mask};\nbfind.u32 r11, r11;\n\
+            "{open}vote.sync.ballot.b32 r11, p1, {mask};\npopc.b32 r{0}, r11;\n\
+             and.b32 r11, r11, {mask};\nbfind.u32 r11, r11;\n\
              setp.ne.u32 p2, r11, r10;\n@p2 add.u32 r{0}, r{0}, 100;\nL{k}:\nbar.warp.sync -1;\n",
             20 + k
         );

@@ -1,12 +1,12 @@
 //! `wgmma.mma_async` (PTX ISA 9.7.15): every N, every major and swizzle of both operands.
 
-use super::case::{Case, Target, word};
+use super::case::{Agreement, Case, Target, word};
 use super::copy::copy_in;
 use super::data::Random;
 use super::exact::{BF16, F16, F32};
 use super::fragment::{Matrix, Type, place};
+use super::map::{SWIZZLES, Swizzle};
 use super::ptx;
-use super::tensor::{SWIZZLES, Swizzle};
 
 /// How an operand lies in shared memory.
 #[derive(Clone, Copy, PartialEq)]
@@ -55,6 +55,16 @@ impl Layout {
         self.swizzle.apply(linear)
     }
 
+    /// Bytes from the start address of one instruction to that of the `step`-th after it.
+    fn step(self, extent: usize, size: usize, step: usize) -> usize {
+        let (span, along_k) = (self.swizzle.span(), self.strides(extent).1);
+        if self.k_major {
+            32 * step / span * along_k + 32 * step % span
+        } else {
+            32 / size * step / 8 * along_k
+        }
+    }
+
     /// The descriptor but for the start address.
     fn descriptor(self, extent: usize) -> u64 {
         let (along_mn, along_k) = self.strides(extent);
@@ -81,16 +91,27 @@ struct Form {
     scale_d: bool,
     scale_a: i32,
     scale_b: i32,
+    /// Instructions, each with its K, one after the other.
+    steps: usize,
+    /// Real-valued operands, which show how the hardware accumulates.
+    real: bool,
 }
 
 impl Form {
     fn new(n: usize, operand: Type, a: Option<Layout>, b: Layout) -> Form {
-        let accumulator = Type::Float(F32);
-        Form { n, operand, accumulator, a, b, scale_d: true, scale_a: 1, scale_b: 1 }
+        let integer = matches!(operand, Type::Int8(_));
+        let accumulator = if integer { Type::Int32 } else { Type::Float(F32) };
+        Form { n, operand, accumulator, a, b, scale_d: true, scale_a: 1, scale_b: 1, steps: 1, real: false }
     }
 
-    fn k(self) -> usize {
+    /// K of an instruction.
+    fn instruction_k(self) -> usize {
         32 / self.operand.bytes()
+    }
+
+    /// K of all of them.
+    fn k(self) -> usize {
+        self.steps * self.instruction_k()
     }
 
     /// 32-bit registers of the accumulator.
@@ -154,6 +175,22 @@ pub fn cases() -> Vec<Case> {
             add(Form::new(64, Type::Tf32, None, layout), &format!("/advance-{}", 32 * step));
         }
     }
+    // A loop over K, in two groups.
+    for layout in &layouts {
+        add(Form { steps: 4, ..Form::new(64, bf16, Some(*layout), *layout) }, "/loop");
+    }
+    for operand in [bf16, Type::Float(F16), Type::Tf32] {
+        add(Form { real: true, ..Form::new(64, operand, Some(k128), k128) }, "/real");
+    }
+    for operand in [Type::Int8(true), Type::Int8(false)] {
+        for n in [8, 64, 256] {
+            for swizzle in SWIZZLES {
+                let layout = Layout::new(true, swizzle);
+                add(Form::new(n, operand, Some(layout), layout), "");
+            }
+        }
+        add(Form::new(64, operand, None, k128), "");
+    }
     for base_offset in 1..8 {
         let layout = Layout { base_offset, ..k128 };
         let mut case = case(Form::new(64, bf16, Some(k128), layout), &format!("/base-offset-{base_offset}"));
@@ -190,8 +227,9 @@ fn case(form: Form, suffix: &str) -> Case {
         b.name()
     );
     let mut random = Random::new(&name);
-    let mut matrix =
-        |count: usize, t: Type| -> Vec<u64> { (0..count).map(|_| t.random(&mut random, false)).collect() };
+    let mut matrix = |count: usize, t: Type| -> Vec<u64> {
+        (0..count).map(|_| t.random(&mut random, form.real)).collect()
+    };
     let (left, right, start) = (matrix(64 * k, operand), matrix(n * k, operand), matrix(64 * n, accumulator));
     // Lane fragments of A, four registers a thread, and of D.
     let per_a = 64 * k / 128;
@@ -219,11 +257,14 @@ fn case(form: Form, suffix: &str) -> Case {
     let left_bytes = a.map_or(fragment, |layout| image(layout, 64, &form, &left, &mut random));
     let right_bytes = image(b, n, &form, &right, &mut random);
     let body = body(&form, left_bytes.len(), right_bytes.len());
-    let case = Case::new(name, Target::Sm90a, 128)
-        .bytes(left_bytes)
-        .bytes(right_bytes)
-        .bytes(first_d)
-        .writes(128 * 4 * form.registers());
+    let mut case = Case::new(name, Target::Sm90a, 128);
+    if form.real
+        && let Type::Float(format) = accumulator
+    {
+        // The hardware aligns and truncates addends of up to 2^8 each.
+        case.agreement = Agreement::Within { format, relative: 0.0, absolute: f64::exp2(-8.0) };
+    }
+    let case = case.bytes(left_bytes).bytes(right_bytes).bytes(first_d).writes(128 * 4 * form.registers());
     case.body(&body).expects(move |inputs, _| {
         let product = |row: usize, column: usize| -> f64 {
             let terms =
@@ -254,35 +295,46 @@ fn body(form: &Form, left: usize, right: usize) -> String {
     body += &copy_in("in1", shared_left, right);
     body += "fence.proxy.async.shared::cta;\nbar.sync 0;\n";
     body += &ptx::load_words("in2", 100, form.registers());
-    let mut descriptor = |register: &str, layout: Layout, extent: usize, offset: usize| {
-        body += &format!(
-            "mov.u64 {register}, s;\nadd.s64 {register}, {register}, {};\nand.b64 {register}, {register}, 0x3ffff;\n\
-             shr.u64 {register}, {register}, 4;\nor.b64 {register}, {register}, {:#x};\n",
-            offset + layout.advance,
-            layout.descriptor(extent)
-        );
-    };
-    let left_operand = match a {
-        Some(layout) => {
-            descriptor("x30", layout, 64, 0);
-            "x30".to_owned()
-        }
-        None => format!("{{{}}}", ptx::list("r", 20, 4)),
-    };
-    descriptor("x31", b, n, shared_left);
+    body += &format!("setp.ne.b32 p0, {}, 0;\nwgmma.fence.sync.aligned;\n", u32::from(form.scale_d));
     let transposed = |layout: Layout| if layout.k_major { 0 } else { 1 };
-    let mut tail = format!("p0, {}, {}", form.scale_a, form.scale_b);
-    if operand != Type::Tf32 {
+    let mut tail = "p0".to_owned();
+    if accumulator != Type::Int32 {
+        tail += &format!(", {}, {}", form.scale_a, form.scale_b);
+    }
+    if operand.bytes() == 2 {
         if let Some(layout) = a {
             tail += &format!(", {}", transposed(layout));
         }
         tail += &format!(", {}", transposed(b));
     }
-    body += &format!("setp.ne.b32 p0, {}, 0;\nwgmma.fence.sync.aligned;\n", u32::from(form.scale_d));
-    let (k, d, t) = (form.k(), accumulator.name(), operand.name());
-    body += &format!("wgmma.mma_async.sync.aligned.m64n{n}k{k}.{d}.{t}.{t}");
-    body += &format!(" {{{}}}, {left_operand}, x31, {tail};\n", ptx::list("r", 100, form.registers()));
-    body += "wgmma.commit_group.sync.aligned;\nwgmma.wait_group.sync.aligned 0;\n";
+    let (k, d, t) = (form.instruction_k(), accumulator.name(), operand.name());
+    let accumulators = ptx::list("r", 100, form.registers());
+    for step in 0..form.steps {
+        let left = match a {
+            Some(layout) => {
+                body += &descriptor("x30", layout, 64, layout.step(64, operand.bytes(), step));
+                "x30".to_owned()
+            }
+            None => format!("{{{}}}", ptx::list("r", 20, 4)),
+        };
+        body += &descriptor("x31", b, n, shared_left + b.step(n, operand.bytes(), step));
+        body += &format!("wgmma.mma_async.sync.aligned.m64n{n}k{k}.{d}.{t}.{t}");
+        body += &format!(" {{{accumulators}}}, {left}, x31, {tail};\n");
+        if step + 1 == form.steps / 2 {
+            body += "wgmma.commit_group.sync.aligned;\n";
+        }
+    }
+    body += "wgmma.commit_group.sync.aligned;\nwgmma.wait_group.sync.aligned 1;\nwgmma.wait_group.sync.aligned 0;\n";
     body += &ptx::store_words(100, form.registers());
     body
+}
+
+/// Puts the descriptor of a layout whose origin lies at `s + offset` into a register.
+fn descriptor(register: &str, layout: Layout, extent: usize, offset: usize) -> String {
+    format!(
+        "mov.u64 {register}, s;\nadd.s64 {register}, {register}, {};\nand.b64 {register}, {register}, 0x3ffff;\n\
+         shr.u64 {register}, {register}, 4;\nor.b64 {register}, {register}, {:#x};\n",
+        offset + layout.advance,
+        layout.descriptor(extent)
+    )
 }
