@@ -180,6 +180,9 @@ fn variants() -> Vec<Case> {
     let map = || Map::tiled(Type::Bf16, &[64, 40], &[64, 16], Swizzle::Bytes128);
     let form = |name: &str, modifier: &str, operand: &str| {
         let mut case = load_case(format!("tma/load/2d/bf16/{name}"), map(), &[0, 30], &[]);
+        // Multicast is an accelerated feature.
+        case.target = Target::Sm90a;
+        case.ptx = case.ptx.replacen(".target sm_90", ".target sm_90a", 1);
         case.ptx =
             case.ptx.replacen("complete_tx::bytes [s]", &format!("complete_tx::bytes{modifier} [s]"), 1);
         let setup =
