@@ -19,12 +19,16 @@ pub fn init_for_copies(barrier: &str, count: u32) -> String {
     init(barrier, count).replace("INITIALISED:\n", fences)
 }
 
-/// Waits until the phase of a parity completes.
-pub fn wait(barrier: &str, parity: u32) -> String {
+/// Polls until the phase of a parity completes.
+pub fn poll(barrier: &str, parity: u32) -> String {
     format!(
-        "WAIT{parity}:\nmbarrier.test_wait.parity.shared.b64 p18, [{barrier}], {parity};\n\
-         @!p18 bra WAIT{parity};\n"
+        "WAIT{parity}:\nmbarrier.test_wait.parity.shared.b64 p18, [{barrier}], {parity};\n@!p18 bra WAIT{parity};\n"
     )
+}
+
+/// Waits until the phase of a parity completes, as Hopper does: suspended.
+pub fn wait(barrier: &str, parity: u32) -> String {
+    poll(barrier, parity).replace("test_wait", "try_wait")
 }
 
 /// All cases of the family.
@@ -81,14 +85,14 @@ fn transactions() -> Case {
     body += &format!("mbarrier.arrive.expect_tx.shared.b64 x10, [bar], 16;\n{}", test(25, 1));
     body += &format!("mbarrier.complete_tx.relaxed.cta.shared.b64 [bar], 16;\n{}", test(26, 1));
     body += "mbarrier.try_wait.parity.shared.b64 p0, [bar], 1;\nselp.b32 r27, 1, 0, p0;\n";
-    body += "mbarrier.try_wait.parity.shared.b64 p0, [bar], 0, 1000;\nselp.b32 r28, 1, 0, p0;\n";
+    body += "mbarrier.try_wait.parity.shared.b64 p0, [bar], 1, 1000;\nselp.b32 r28, 1, 0, p0;\n";
     body += &format!("mbarrier.arrive.shared.b64 x10, [bar], 1;\n{}", test(29, 0));
     body += &ptx::store_words(20, 10);
     Case::new("mbarrier/transactions", Target::Sm90, 1)
         .words([0])
         .writes(40)
         .body(&body)
-        .expects_words(|_| vec![0, 0, 0, 1, 0, 0, 1, 1, 0, 1])
+        .expects_words(|_| vec![0, 0, 0, 1, 0, 0, 1, 1, 1, 1])
 }
 
 /// The pending count that a state carries: before the arrival.

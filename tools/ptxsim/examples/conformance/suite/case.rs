@@ -39,8 +39,8 @@ impl Target {
 /// How the outputs of two machines are compared.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Agreement {
-    /// The same bytes.
-    Bits,
+    /// The same bytes, in elements of so many.
+    Bits(usize),
     /// The same bytes, except that any NaN of the format stands for every other: PTX leaves payloads open.
     Numbers(Format),
     /// `|x - y| <= relative * |y| + absolute`, NaN for NaN: the error that the PTX ISA documents.
@@ -58,7 +58,7 @@ impl Agreement {
     /// Bytes of an element.
     pub fn element(self) -> usize {
         match self {
-            Agreement::Bits => 4,
+            Agreement::Bits(bytes) => bytes,
             Agreement::Numbers(format) | Agreement::Within { format, .. } => format.bytes(),
         }
     }
@@ -96,7 +96,7 @@ impl Agreement {
 
     fn agree(self, ours: u64, theirs: u64) -> bool {
         match self {
-            Agreement::Bits => ours == theirs,
+            Agreement::Bits(_) => ours == theirs,
             Agreement::Numbers(format) => {
                 let nan = |bits| Number::decode(bits, format) == Number::Nan;
                 ours == theirs || nan(ours) && nan(theirs)
@@ -178,7 +178,7 @@ impl Case {
             inputs: Vec::new(),
             maps: Vec::new(),
             output: Vec::new(),
-            agreement: Agreement::Bits,
+            agreement: Agreement::Bits(4),
             reference: None,
             unknown: false,
         }

@@ -76,7 +76,7 @@ fn integers(op: &str, t: &str, w: u32, s: bool, holds: Holds) -> Case {
     let rows = Columns { specials: vec![special_integers(w); 2], random: 300 }
         .rows(&mut random, |random, _| random_integer(random, w));
     let statements = format!("setp.{op}.{t} p0, $a, $b;\nselp.b32 $d, 1, 0, p0;");
-    let (target, agreement) = (Target::Sm80, Agreement::Bits);
+    let (target, agreement) = (Target::Sm80, Agreement::Bits(4));
     Element { name, target, operands: &[w, w], result: 32, statements, rows, agreement }
         .case(Some(Box::new(move |v| u64::from(holds(Some(number(v[0], w, s).cmp(&number(v[1], w, s))))))))
 }
@@ -100,7 +100,7 @@ fn floats(
     let rows = float::rows(&name, format, 2);
     let statements = format!("setp.{op}.{t} p0, $a, $b;\nselp.b32 $d, 1, 0, p0;");
     let operands = [format.width(); 2];
-    let agreement = Agreement::Bits;
+    let agreement = Agreement::Bits(4);
     cases.push(
         Element { name, target, operands: &operands, result: 32, statements, rows, agreement }
             .case(Some(Box::new(move |v| u64::from(test(v[0], v[1]))))),
@@ -154,7 +154,7 @@ fn combined() -> Case {
             statements += &format!("selp.b32 r10, {}, 0, p2;\nor.b32 $d, $d, r10;\n", 2 << bit);
         }
     }
-    let (target, agreement) = (Target::Sm80, Agreement::Bits);
+    let (target, agreement) = (Target::Sm80, Agreement::Bits(4));
     Element { name, target, operands: &[32; 3], result: 32, statements, rows, agreement }.case(Some(
         Box::new(|v| {
             let less = number(v[0], 32, true) < number(v[1], 32, true);
@@ -179,7 +179,7 @@ fn selection() -> Case {
     let specials = special_integers(32);
     let rows = (0..512).map(|_| (0..3).map(|_| random.pick(&specials)).collect()).collect();
     let statements = "slct.s32.s32 $d, $a, $b, $c;".to_owned();
-    let (target, agreement) = (Target::Sm80, Agreement::Bits);
+    let (target, agreement) = (Target::Sm80, Agreement::Bits(4));
     Element { name, target, operands: &[32; 3], result: 32, statements, rows, agreement }
         .case(Some(Box::new(|v| if number(v[2], 32, true) >= 0 { v[0] } else { v[1] })))
 }

@@ -85,7 +85,15 @@ fn between_integers(
             if sat { value.clamp(low, high) as u64 } else { number(value as u64, to, to_signed) as u64 }
         };
         let rows = integer_rows(&text, from.max(16));
-        cases.push(case(&text, from.max(16), to.max(16), Target::Sm80, rows, Agreement::Bits, Box::new(f)));
+        cases.push(case(
+            &text,
+            from.max(16),
+            to.max(16),
+            Target::Sm80,
+            rows,
+            Agreement::Bits(to.max(16) as usize / 8),
+            Box::new(f),
+        ));
     }
 }
 
@@ -142,7 +150,15 @@ fn to_integer(cases: &mut Vec<Case>, (s, format): (&str, Format), (d, to, signed
                 value as u64
             };
             let rows = float::rows(&text, format, 1);
-            cases.push(case(&text, format.width(), to.max(16), target, rows, Agreement::Bits, Box::new(f)));
+            cases.push(case(
+                &text,
+                format.width(),
+                to.max(16),
+                target,
+                rows,
+                Agreement::Bits(to.max(16) as usize / 8),
+                Box::new(f),
+            ));
         }
     }
 }
@@ -268,6 +284,6 @@ fn packs(cases: &mut Vec<Case>) {
         let arity = if third { 3 } else { 2 };
         let rows = Columns { specials: vec![special_integers(32); arity], random: 300 }
             .rows(&mut random, |random, _| random_integer(random, 32));
-        cases.push(case(&text, 32, 32, Target::Sm80, rows, Agreement::Bits, Box::new(f)));
+        cases.push(case(&text, 32, 32, Target::Sm80, rows, Agreement::Bits(4), Box::new(f)));
     }
 }

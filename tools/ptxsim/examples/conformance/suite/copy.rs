@@ -1,7 +1,7 @@
 //! Asynchronous copies without tensor maps (PTX ISA 9.7.9.25): `cp.async`, `cp.async.bulk`,
 //! `cp.reduce.async.bulk`.
 
-use super::barrier::{init, init_for_copies, wait};
+use super::barrier::{init, init_for_copies, poll, wait};
 use super::case::{Agreement, Case, Target, word};
 use super::data::{Random, mask};
 use super::exact::{BF16, F16, F64};
@@ -20,10 +20,11 @@ pub fn cases() -> Vec<Case> {
         cases.push(small(cache, size, Source::Ignored, "wait_all"));
     }
     for size in [16, 48, 1024, 4096, 16384] {
-        cases.push(bulk_load(size));
+        cases.push(bulk_load(size, false));
         cases.push(bulk_store(size));
     }
     cases.extend(REDUCTIONS.map(bulk_reduce));
+    cases.push(bulk_load(4096, true));
     cases.push(bulk_within_cluster());
     cases.push(hints());
     cases
@@ -63,9 +64,9 @@ fn small(cache: &str, size: usize, source: Source, completion: &str) -> Case {
             .to_owned(),
         "mbarrier" => format!(
             "cp.async.mbarrier.arrive.shared.b64 [bar];\nmbarrier.arrive.shared.b64 _, [bar];\n{}",
-            wait("bar", 0)
+            poll("bar", 0)
         ),
-        _ => format!("cp.async.mbarrier.arrive.noinc.shared.b64 [bar];\n{}", wait("bar", 0)),
+        _ => format!("cp.async.mbarrier.arrive.noinc.shared.b64 [bar];\n{}", poll("bar", 0)),
     };
     body += "ld.shared.v4.b32 {r10, r11, r12, r13}, [x10];\nadd.s64 x11, out, x11;\n\
              st.global.v4.b32 [x11], {r10, r11, r12, r13};\n";
@@ -112,8 +113,9 @@ pub fn copy_in(buffer: &str, offset: usize, size: usize) -> String {
     move_bytes("global", "shared", buffer, offset, size)
 }
 
-fn bulk_load(size: usize) -> Case {
-    let name = format!("cp.async.bulk/load-{size}");
+fn bulk_load(size: usize, polled: bool) -> Case {
+    let name = format!("cp.async.bulk/{}load-{size}", if polled { "polled-" } else { "" });
+    let wait = if polled { poll } else { wait };
     let mut body = format!(
         ".shared .align 128 .b8 s[{size}];\n.shared .align 8 .b64 bar;\n{}",
         init_for_copies("bar", 1)
@@ -282,7 +284,7 @@ fn bulk_reduce((op, width): (&'static str, u32)) -> Case {
     let (input, memory) = (buffer(), buffer());
     let mut case = Case::new(name, Target::Sm90, 128).bytes(input);
     case.output = memory;
-    case.agreement = Agreement::Bits;
+    case.agreement = Agreement::Bits(4);
     case.body(&body).expects(move |inputs, memory| {
         let pairs = memory.chunks_exact(bytes).zip(inputs[0].chunks_exact(bytes));
         pairs.flat_map(|(m, i)| reduce(op, width, word(m), word(i)).to_le_bytes()[..bytes].to_vec()).collect()

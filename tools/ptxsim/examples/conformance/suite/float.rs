@@ -279,7 +279,7 @@ fn testp(family: &str, test: &str, (t, format): (&str, Format), f: Test) -> Case
     let rows = rows(&name, format, 1);
     let statements = format!("testp.{test}.{t} p0, $a;\nselp.b32 $d, 1, 0, p0;");
     let operands = [format.width()];
-    let (target, agreement) = (Target::Sm80, Agreement::Bits);
+    let (target, agreement) = (Target::Sm80, Agreement::Bits(4));
     Element { name, target, operands: &operands, result: 32, statements, rows, agreement }
         .case(Some(Box::new(move |v| u64::from(f(v[0], format)))))
 }

@@ -35,7 +35,7 @@ pub fn rows_case(
     reference: Scalar,
 ) -> Case {
     let statements = text.to_owned();
-    let (target, agreement) = (Target::Sm80, Agreement::Bits);
+    let (target, agreement) = (Target::Sm80, Agreement::Bits(result as usize / 8));
     Element { name, target, operands, result, statements, rows, agreement }.case(Some(reference))
 }
 

@@ -18,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub enum Failure {
     /// This case failed; others may run.
     Case(String),
+    /// A simulator says that it does not know an instruction, or a kind of tensor map.
+    Refused(String),
     /// Nothing more can run in this process.
     Machine(String),
 }
@@ -86,7 +88,11 @@ impl Machine {
         format!("{}, driver {}.{}", self.name, self.driver / 1000, self.driver % 1000 / 10)
     }
 
-    fn enter(&self) -> Result<(), String> {
+    /// Makes the device's context current to this thread.
+    ///
+    /// # Errors
+    /// The driver's.
+    pub fn enter(&self) -> Result<(), String> {
         // SAFETY: the device is the driver's; its primary context stays retained until `drop` or a reset.
         let context = unsafe { result::primary_ctx::retain(self.device) }.map_err(explain)?;
         // SAFETY: the context was just retained.
@@ -120,7 +126,8 @@ impl Machine {
 
     fn run_with(&self, case: &Case, buffers: &mut Vec<u64>) -> Result<Vec<u8>, Failure> {
         let failed = |what: &'static str| move |e| Failure::Case(format!("{what}: {}", explain(e)));
-        let module = load_module(&case.ptx).map_err(Failure::Case)?;
+        let refused = if self.is_simulator() { Failure::Refused } else { Failure::Case };
+        let module = load_module(&case.ptx).map_err(refused)?;
         let name = c"kernel".to_owned();
         // SAFETY: the module was just loaded.
         let function = unsafe { result::module::get_function(module, name) }.map_err(failed("kernel"))?;
@@ -142,8 +149,8 @@ impl Machine {
             let address = map.input.map_or(Some(output), |k| buffers.get(k).copied());
             encode(map, address.unwrap_or(0))
         };
-        let mut maps =
-            case.maps.iter().map(encode).collect::<Result<Vec<_>, _>>().map_err(failed("tensor map"))?;
+        let maps = case.maps.iter().map(encode).collect::<Result<Vec<_>, _>>();
+        let mut maps = maps.map_err(|e| refused(format!("tensor map: {}", explain(e))))?;
         let mut pointers = buffers.clone();
         let mut params: Vec<*mut c_void> =
             pointers.iter_mut().map(|p| std::ptr::from_mut(p).cast()).collect();

@@ -16,6 +16,7 @@ pub fn cases() -> Vec<Case> {
     cases.push(constants());
     cases.push(parameters());
     cases.push(spaces());
+    cases.push(windows());
     cases.push(qualifiers());
     cases
 }
@@ -192,38 +193,46 @@ fn parameters() -> Case {
         .expects_words(|_| vec![0; 128])
 }
 
+const ADDRESSES: &str = ".shared .align 8 .b8 s[64];\n.local .align 8 .b8 l[64];\ncvta.global.u64 x10, in0;\n\
+                         mov.u64 x11, s;\ncvta.shared.u64 x11, x11;\nmov.u64 x12, l;\ncvta.local.u64 x12, x12;\n\
+                         mov.u64 x13, table;\ncvta.const.u64 x13, x13;\nmov.b64 x14, p_in0;\n\
+                         cvta.param.u64 x14, x14;\n";
+
+fn with_table(mut case: Case) -> Case {
+    case.ptx = case.ptx.replacen(".visible", ".const .align 8 .b32 table[4] = {1, 2, 3, 4};\n\n.visible", 1);
+    case
+}
+
 fn spaces() -> Case {
-    let mut body = ".shared .align 8 .b8 s[64];\n.local .align 8 .b8 l[64];\n".to_owned();
-    body += "cvta.global.u64 x10, in0;\nmov.u64 x11, s;\ncvta.shared.u64 x11, x11;\nmov.u64 x12, l;\n\
-             cvta.local.u64 x12, x12;\n";
-    body += "mov.u64 x13, table;\ncvta.const.u64 x13, x13;\nmov.b64 x14, p_in0;\n\
-             cvta.param.u64 x14, x14;\n";
-    body += "st.shared.b32 [s], r0;\nst.local.b32 [l], r0;\n";
+    let mut body = ADDRESSES.to_owned();
     let mut register = 20;
-    for address in 10..14 {
-        for space in ["global", "shared", "local", "const"] {
+    for address in 10..13 {
+        for space in ["global", "shared", "local"] {
             body += &format!("isspacep.{space} p0, x{address};\nselp.b32 r{register}, 1, 0, p0;\n");
             register += 1;
         }
     }
-    body += &format!("isspacep.param p0, x14;\nselp.b32 r{register}, 1, 0, p0;\n");
+    body += "isspacep.const p0, x13;\nselp.b32 r29, 1, 0, p0;\nisspacep.param p0, x14;\nselp.b32 r30, 1, 0, p0;\n";
     // Back to the spaces' own addresses.
-    body += "cvta.to.shared.u64 x15, x11;\nmov.u64 x16, s;\nsub.s64 x15, x15, x16;\n\
-             cvt.u32.u64 r37, x15;\n";
-    body += "cvta.to.local.u64 x15, x12;\nmov.u64 x16, l;\nsub.s64 x15, x15, x16;\ncvt.u32.u64 r38, x15;\n";
-    body += &ptx::store_words(20, 19);
-    let mut case = Case::new("memory/isspacep", Target::Sm80, 32).words([0]).writes(32 * 76).body(&body);
-    case.ptx = case.ptx.replacen(
-        ".visible",
-        ".const .align 8 .b32 table[4] = {1, 2, 3, 4};\n\n\
-                                  .visible",
-        1,
-    );
-    case.expects_words(|_| {
-        let mut one: Vec<u32> = (0..16).map(|k| u32::from(k / 4 == k % 4)).collect();
-        one.extend([1, 0, 0]);
-        one.repeat(32)
-    })
+    body += "cvta.to.shared.u64 x15, x11;\nmov.u64 x16, s;\nsub.s64 x15, x15, x16;\ncvt.u32.u64 r31, x15;\n";
+    body += "cvta.to.local.u64 x15, x12;\nmov.u64 x16, l;\nsub.s64 x15, x15, x16;\ncvt.u32.u64 r32, x15;\n";
+    body += &ptx::store_words(20, 13);
+    let case = Case::new("memory/isspacep", Target::Sm80, 32).words([0]).writes(32 * 52).body(&body);
+    with_table(case).expects_words(|_| [1, 0, 0, 0, 1, 0, 0, 0, 1, 1, 1, 0, 0].repeat(32))
+}
+
+/// Whether the windows of constants and parameters lie within the global one, and the other way round.
+fn windows() -> Case {
+    let tests = [("global", 13), ("global", 14), ("const", 10), ("param", 10), ("const", 14), ("param", 13)];
+    let mut body = ADDRESSES.to_owned();
+    for (k, (space, address)) in tests.iter().enumerate() {
+        body += &format!("isspacep.{space} p0, x{address};\nselp.b32 r{}, 1, 0, p0;\n", 20 + k);
+    }
+    body += &ptx::store_words(20, tests.len());
+    let mut case =
+        Case::new("memory/isspacep-windows", Target::Sm80, 32).words([0]).writes(32 * 24).body(&body);
+    case.unknown = true;
+    with_table(case)
 }
 
 /// Cache hints and memory orders change nothing that one thread can see.
