@@ -1,8 +1,17 @@
 //! A CUDA driver that runs PTX on the CPU, and finds its races.
 
 pub mod async_copy;
+pub mod check;
+pub mod counters;
+pub mod decode;
+pub mod device;
+pub mod driver;
+pub mod execute;
+pub mod launch;
 pub mod memory;
+pub mod module;
 pub mod parse;
+pub mod report;
 pub mod tensor_core;
 
 /// A 32-bit register of a warp: one value a lane.

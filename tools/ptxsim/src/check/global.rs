@@ -1,0 +1,238 @@
+//! Shadow of global memory for one launch.
+//!
+//! Blocks run at the same time, so cells are atomic. A cell holds the last write and the last read, each as block,
+//! thread and time; of earlier reads it holds only that there were any, by other threads of the block or by other
+//! blocks. So a race with an earlier read of the same block may be missed if the writer itself read last; a race
+//! between blocks is never missed, and none is reported that is not there.
+
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::SeqCst;
+
+use crate::memory::View;
+
+use super::clock::{Blocks, Clocks};
+use super::finding::Kind;
+use super::shared::Fault;
+
+#[derive(Debug, Default)]
+#[repr(C)]
+struct Cell {
+    write: AtomicU64,
+    read: AtomicU64,
+}
+
+/// Fields of a stamp: block + 1 (26 bits), thread (10), time (26), flags (2).
+const FLAG_A: u64 = 1;
+const FLAG_B: u64 = 2;
+/// On a write: by an atomic operation.
+const ATOMIC: u64 = FLAG_A;
+/// On a read: other threads of the block read too.
+const THREADS: u64 = FLAG_A;
+/// On a read: other blocks read too.
+const BLOCKS: u64 = FLAG_B;
+const MASK26: u64 = (1 << 26) - 1;
+
+fn stamp(block: u64, thread: usize, time: u32) -> u64 {
+    ((block + 1) & MASK26) << 38 | (thread as u64 & 0x3ff) << 28 | (u64::from(time) & MASK26) << 2
+}
+
+#[derive(Clone, Copy)]
+struct Stamp {
+    block: u64,
+    thread: u32,
+    time: u32,
+}
+
+fn unpack(stamp: u64) -> Option<Stamp> {
+    let block = (stamp >> 38).checked_sub(1)?;
+    Some(Stamp { block, thread: (stamp >> 28) as u32 & 0x3ff, time: (stamp >> 2 & MASK26) as u32 })
+}
+
+/// What was released through memory, by address.
+pub type Released = std::collections::HashMap<u64, Blocks>;
+
+/// Shadow cells of the regions of a launch, made when a region is first used.
+#[derive(Debug)]
+pub struct GlobalShadow {
+    shift: u32,
+    bases: Vec<(u64, usize)>,
+    cells: Vec<OnceLock<Box<[Cell]>>>,
+    /// Locations through which blocks, or threads, order themselves.
+    released: Vec<std::sync::Mutex<Released>>,
+}
+
+/// What an access does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Does {
+    /// Reads.
+    Read,
+    /// Reads, strongly: no race with atomic operations.
+    StrongRead,
+    /// Writes.
+    Write,
+    /// An atomic operation, or a strong write.
+    Atomic,
+}
+
+impl GlobalShadow {
+    /// Shadow of all regions of a view.
+    pub fn new(view: &View, granule: u32) -> GlobalShadow {
+        let bases: Vec<_> = view.regions().iter().map(|r| (r.base, r.len)).collect();
+        GlobalShadow {
+            shift: granule.max(1).trailing_zeros(),
+            cells: bases.iter().map(|_| OnceLock::new()).collect(),
+            bases,
+            released: (0..64).map(|_| std::sync::Mutex::default()).collect(),
+        }
+    }
+
+    fn range(&self, address: u64, bytes: u32) -> &[Cell] {
+        let after = self.bases.partition_point(|(base, _)| *base <= address);
+        let Some(index) = after.checked_sub(1) else { return &[] };
+        let (base, len) = self.bases[index];
+        let cells = self.cells[index].get_or_init(|| {
+            let count = len.div_ceil(1 << self.shift);
+            // Zeroed pages come from the system when first touched, so a large region costs what is used of it.
+            zero_cells(count)
+        });
+        let first = ((address - base) >> self.shift) as usize;
+        let last = (address - base + u64::from(bytes)).div_ceil(1 << self.shift) as usize;
+        cells.get(first..last.min(cells.len())).unwrap_or(&[])
+    }
+
+    /// A thread's access. The address is in bounds.
+    pub fn access(
+        &self,
+        clocks: &Clocks,
+        thread: usize,
+        address: u64,
+        bytes: u32,
+        does: Does,
+    ) -> Result<(), Fault> {
+        let mut result = Ok(());
+        for cell in self.range(address, bytes) {
+            let checked = match does {
+                Does::Read | Does::StrongRead => read(cell, clocks, thread, does),
+                Does::Write | Does::Atomic => write(cell, clocks, thread, does),
+            };
+            if let Err((other, was)) = checked {
+                let does = match does {
+                    Does::Read | Does::StrongRead => "read of",
+                    Does::Write => "write to",
+                    Does::Atomic => "atomic operation on",
+                };
+                let who = if other.block == clocks.block {
+                    format!("thread {}", other.thread)
+                } else {
+                    format!("thread {} of block {}", other.thread, other.block)
+                };
+                result = Err((Kind::Race, format!("{does} global memory races with the {was} by {who}")));
+            }
+        }
+        result
+    }
+
+    /// A strong access at an address: takes what was released there, and leaves what the thread releases.
+    pub fn synchronise(&self, clocks: &mut Clocks, thread: usize, address: u64, access: Strong) {
+        let shard = &self.released[(address >> 3) as usize % self.released.len()];
+        let mut released = shard.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        exchange(&mut released, clocks, thread, address, access);
+    }
+}
+
+/// A strong access at an address: takes what was released there, and leaves what the thread releases.
+pub fn exchange(released: &mut Released, clocks: &mut Clocks, thread: usize, address: u64, access: Strong) {
+    if access.loads
+        && let Some(blocks) = released.get(&address)
+    {
+        clocks.loaded(thread, blocks, access.acquires);
+    }
+    if access.stores {
+        let left = clocks.stored(thread, access.releases);
+        if !access.loads {
+            // A plain store ends the release sequence of earlier ones; a read-modify-write goes on with it.
+            released.remove(&address);
+        }
+        if let Some(left) = left {
+            super::clock::join_blocks(released.entry(address).or_default(), &left);
+        }
+    }
+}
+
+/// What a strong access does.
+#[derive(Clone, Copy, Debug)]
+pub struct Strong {
+    /// Reads the location.
+    pub loads: bool,
+    /// Writes it.
+    pub stores: bool,
+    /// Has acquire semantics.
+    pub acquires: bool,
+    /// Has release semantics.
+    pub releases: bool,
+}
+
+fn ordered(clocks: &Clocks, thread: usize, other: Stamp) -> bool {
+    if other.block == clocks.block & MASK26 {
+        clocks.ordered(thread, other.thread, other.time)
+    } else {
+        clocks.of(thread).covers_block(other.block, other.thread, other.time)
+    }
+}
+
+fn read(cell: &Cell, clocks: &Clocks, thread: usize, does: Does) -> Result<(), (Stamp, &'static str)> {
+    let mine = stamp(clocks.block, thread, clocks.now);
+    let mut seen = cell.read.load(SeqCst);
+    while seen & BLOCKS == 0 {
+        let next = match unpack(seen) {
+            None => mine,
+            Some(last) if last.block != clocks.block & MASK26 => mine | BLOCKS,
+            // Dropped if it comes before this read: what comes after this one comes after it.
+            Some(last) if ordered(clocks, thread, last) => mine | seen & THREADS,
+            Some(_) => mine | THREADS,
+        };
+        if next == seen {
+            break;
+        }
+        match cell.read.compare_exchange_weak(seen, next, SeqCst, SeqCst) {
+            Ok(_) => break,
+            Err(now) => seen = now,
+        }
+    }
+    let written = cell.write.load(SeqCst);
+    match unpack(written) {
+        Some(_) if does == Does::StrongRead && written & ATOMIC != 0 => Ok(()),
+        Some(last) if !ordered(clocks, thread, last) => {
+            Err((last, if written & ATOMIC != 0 { "atomic operation" } else { "write" }))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn write(cell: &Cell, clocks: &Clocks, thread: usize, does: Does) -> Result<(), (Stamp, &'static str)> {
+    let atomic = if does == Does::Atomic { ATOMIC } else { 0 };
+    let written = cell.write.swap(stamp(clocks.block, thread, clocks.now) | atomic, SeqCst);
+    if let Some(last) = unpack(written)
+        && written & atomic == 0
+        && !ordered(clocks, thread, last)
+    {
+        return Err((last, if written & ATOMIC != 0 { "atomic operation" } else { "write" }));
+    }
+    let seen = cell.read.load(SeqCst);
+    let Some(last) = unpack(seen) else { return Ok(()) };
+    let own = last.block == clocks.block & MASK26;
+    if seen & BLOCKS != 0 && own {
+        // Another block read before this one did.
+        return Err((Stamp { block: MASK26, ..last }, "read (by another block)"));
+    }
+    if !ordered(clocks, thread, last) { Err((last, "read")) } else { Ok(()) }
+}
+
+/// Zeroed cells: an all-zero cell means never accessed.
+fn zero_cells(count: usize) -> Box<[Cell]> {
+    let words = vec![[0u64; 2]; count].into_boxed_slice();
+    // SAFETY: a `Cell` is two `AtomicU64` in C's layout, each of the size, alignment and bit validity of `u64`, so
+    // that a slice of as many has the same layout; the box is the only owner.
+    unsafe { Box::from_raw(Box::into_raw(words) as *mut [Cell]) }
+}

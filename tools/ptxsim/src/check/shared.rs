@@ -1,0 +1,393 @@
+//! Shadow of a block's shared memory.
+
+use std::collections::HashMap;
+
+use super::clock::Clocks;
+use super::finding::Kind;
+
+/// The last write to a cell.
+#[derive(Clone, Copy, Debug, Default)]
+struct Write {
+    /// When; 0 if never.
+    time: u32,
+    /// Which thread; for a copy, the number of its mbarrier's address.
+    who: u16,
+    /// See the constants.
+    flags: u8,
+    /// Asynchronous reads under way.
+    readers: u8,
+}
+
+/// Written by an asynchronous copy that may still be under way.
+const PENDING: u8 = 1;
+/// Written by a copy that completes on an mbarrier.
+const COPY: u8 = 2;
+/// Written by an atomic operation.
+const ATOMIC: u8 = 4;
+
+/// The lanes of one warp that read a cell at one time.
+#[derive(Clone, Copy, Debug, Default)]
+struct Reads {
+    time: u32,
+    lanes: u32,
+}
+
+/// What is wrong with an access, for a report.
+pub type Fault = (Kind, String);
+
+/// Shadow cells of shared memory.
+#[derive(Debug)]
+pub struct SharedShadow {
+    /// Bytes of a cell: the kernel's narrowest access.
+    shift: u32,
+    warps: usize,
+    writes: Vec<Write>,
+    /// By cell and warp.
+    reads: Vec<Reads>,
+    /// The last time that each cell was read.
+    latest: Vec<u32>,
+    /// Reads that do not fit: other lanes of the warp at another time.
+    more: HashMap<u32, Vec<(u16, u32)>>,
+}
+
+impl SharedShadow {
+    /// Shadow of `bytes` bytes that nothing has written.
+    pub fn new(bytes: usize, granule: u32, threads: usize) -> SharedShadow {
+        let shift = granule.max(1).trailing_zeros();
+        let cells = bytes.div_ceil(1 << shift);
+        let warps = threads.div_ceil(32);
+        SharedShadow {
+            shift,
+            warps,
+            writes: vec![Write::default(); cells],
+            reads: vec![Reads::default(); cells * warps],
+            latest: vec![0; cells],
+            more: HashMap::new(),
+        }
+    }
+
+    fn cells(&self, offset: u32, bytes: u32) -> std::ops::Range<usize> {
+        let first = (offset >> self.shift) as usize;
+        let last = ((offset + bytes).div_ceil(1 << self.shift) as usize).min(self.writes.len());
+        first..last
+    }
+
+    /// A thread reads. `offset` counts from the start of shared memory.
+    #[inline]
+    pub fn read(&mut self, clocks: &Clocks, thread: usize, offset: u32, bytes: u32) -> Result<(), Fault> {
+        let mut result = Ok(());
+        let floor = clocks.of(thread).floor;
+        for cell in self.cells(offset, bytes) {
+            let write = self.writes[cell];
+            // One comparison covers the usual case: written, ordered by a barrier, and complete.
+            if (write.time.wrapping_sub(1) >= floor || write.flags & (PENDING | COPY) != 0)
+                && let Err(fault) = self.visible(clocks, thread, write, "read")
+            {
+                result = Err(fault);
+            }
+            self.note_read(clocks, thread, cell);
+        }
+        result
+    }
+
+    /// A write is complete and ordered before what the thread does.
+    fn visible(&self, clocks: &Clocks, thread: usize, write: Write, does: &str) -> Result<(), Fault> {
+        if write.flags & PENDING != 0 {
+            let text = format!("{does} of shared memory before the asynchronous copy to it was waited for");
+            return Err((Kind::UnwaitedAsync, text));
+        }
+        if write.time == 0 {
+            return match does {
+                "read" => Err((Kind::Uninitialised, "read of shared memory that nothing wrote".to_owned())),
+                _ => Ok(()),
+            };
+        }
+        if write.flags & COPY != 0 {
+            let known = clocks.of(thread).covers_copy(u32::from(write.who), write.time);
+            return if known {
+                Ok(())
+            } else {
+                let text = format!("{does} of shared memory without having waited on the copy's mbarrier");
+                Err((Kind::UnwaitedAsync, text))
+            };
+        }
+        if clocks.ordered(thread, u32::from(write.who), write.time) {
+            return Ok(());
+        }
+        let atomic = if write.flags & ATOMIC != 0 { "atomic " } else { "" };
+        Err((
+            Kind::Race,
+            format!("{does} of shared memory races with the {atomic}write by thread {}", write.who),
+        ))
+    }
+
+    #[inline]
+    fn note_read(&mut self, clocks: &Clocks, thread: usize, cell: usize) {
+        let lane = 1 << (thread % 32);
+        let slot = &mut self.reads[cell * self.warps + thread / 32];
+        self.latest[cell] = clocks.now;
+        if slot.time == clocks.now {
+            slot.lanes |= lane;
+            return;
+        }
+        // Earlier reads that this one comes after need not be kept: what comes after this one comes after them.
+        let old = *slot;
+        *slot = Reads { time: clocks.now, lanes: lane };
+        if old.time <= clocks.of(thread).floor {
+            return;
+        }
+        for other in crate::execute::registers::lanes(old.lanes & !lane) {
+            let other = thread / 32 * 32 + other;
+            if !clocks.ordered(thread, other as u32, old.time) {
+                self.more.entry(cell as u32).or_default().push((other as u16, old.time));
+            }
+        }
+    }
+
+    /// All reads of a cell come before what the thread does.
+    fn read_before(&mut self, clocks: &Clocks, thread: usize, cell: usize) -> Result<(), Fault> {
+        if self.writes[cell].readers > 0 {
+            let text = "write to shared memory that a tensor core or a bulk copy may still be reading";
+            return Err((Kind::Race, text.to_owned()));
+        }
+        if self.latest[cell] <= clocks.of(thread).floor {
+            return Ok(());
+        }
+        let race = |other: usize| {
+            Err((Kind::Race, format!("write to shared memory races with the read by thread {other}")))
+        };
+        for warp in 0..self.warps {
+            let slot = &self.reads[cell * self.warps + warp];
+            for lane in crate::execute::registers::lanes(slot.lanes) {
+                let other = warp * 32 + lane;
+                if !clocks.ordered(thread, other as u32, slot.time) {
+                    return race(other);
+                }
+            }
+        }
+        if let Some(more) = self.more.get(&(cell as u32)) {
+            for &(other, time) in more {
+                if !clocks.ordered(thread, u32::from(other), time) {
+                    return race(usize::from(other));
+                }
+            }
+            self.more.remove(&(cell as u32));
+        }
+        Ok(())
+    }
+
+    fn overwrite(
+        &mut self,
+        clocks: &Clocks,
+        thread: usize,
+        offset: u32,
+        bytes: u32,
+        flags: u8,
+        who: u16,
+    ) -> Result<(), Fault> {
+        let mut result = Ok(());
+        let floor = clocks.of(thread).floor;
+        for cell in self.cells(offset, bytes) {
+            let write = self.writes[cell];
+            let both_atomic = flags & write.flags & ATOMIC != 0;
+            if (write.time > floor || write.flags & (PENDING | COPY) != 0)
+                && !both_atomic
+                && let Err(fault) = self.visible(clocks, thread, write, "write")
+            {
+                result = Err(fault);
+            }
+            if flags & ATOMIC != 0 && write.time == 0 && write.flags & PENDING == 0 {
+                let text = "atomic operation on shared memory that nothing wrote";
+                result = Err((Kind::Uninitialised, text.to_owned()));
+            }
+            if let Err(fault) = self.read_before(clocks, thread, cell) {
+                result = Err(fault);
+            }
+            self.writes[cell] = Write { time: clocks.now, who, flags, readers: write.readers };
+        }
+        result
+    }
+
+    /// A thread writes.
+    pub fn write(&mut self, clocks: &Clocks, thread: usize, offset: u32, bytes: u32) -> Result<(), Fault> {
+        self.overwrite(clocks, thread, offset, bytes, 0, thread as u16)
+    }
+
+    /// A thread does an atomic operation.
+    pub fn atomic(&mut self, clocks: &Clocks, thread: usize, offset: u32, bytes: u32) -> Result<(), Fault> {
+        self.overwrite(clocks, thread, offset, bytes, ATOMIC, thread as u16)
+    }
+
+    /// A thread starts `cp.async`: what it writes is not there before [`copied`](SharedShadow::copied).
+    pub fn start_copy(
+        &mut self,
+        clocks: &Clocks,
+        thread: usize,
+        offset: u32,
+        bytes: u32,
+    ) -> Result<(), Fault> {
+        self.overwrite(clocks, thread, offset, bytes, PENDING, thread as u16)
+    }
+
+    /// `cp.async` has been waited for: as if the thread wrote now.
+    pub fn copied(&mut self, clocks: &Clocks, thread: usize, offset: u32, bytes: u32) {
+        for cell in self.cells(offset, bytes) {
+            let write = &mut self.writes[cell];
+            if write.flags & PENDING != 0 && usize::from(write.who) == thread {
+                *write = Write { time: clocks.now, who: thread as u16, flags: 0, readers: write.readers };
+            }
+        }
+    }
+
+    /// A thread starts a bulk copy that completes on an mbarrier, numbered `barrier`.
+    ///
+    /// Returns the time to give to [`bulk_copied`](SharedShadow::bulk_copied).
+    pub fn start_bulk(
+        &mut self,
+        clocks: &Clocks,
+        thread: usize,
+        offset: u32,
+        bytes: u32,
+        barrier: u16,
+    ) -> Result<(), Fault> {
+        let proxy = self.proxy_visible(clocks, thread, offset, bytes, "asynchronous write");
+        let plain = self.overwrite(clocks, thread, offset, bytes, PENDING | COPY, barrier);
+        plain.and(proxy)
+    }
+
+    /// A bulk copy has written: threads that wait on its mbarrier see it.
+    pub fn bulk_copied(&mut self, offset: u32, bytes: u32) {
+        for cell in self.cells(offset, bytes) {
+            self.writes[cell].flags &= !PENDING;
+        }
+    }
+
+    /// Ordinary writes to a range are visible to the asynchronous proxy on behalf of a thread.
+    fn proxy_visible(
+        &self,
+        clocks: &Clocks,
+        thread: usize,
+        offset: u32,
+        bytes: u32,
+        does: &str,
+    ) -> Result<(), Fault> {
+        for cell in self.cells(offset, bytes) {
+            let write = self.writes[cell];
+            let ordinary = write.time != 0 && write.flags & (PENDING | COPY) == 0;
+            // Where even ordinary order is missing, the race is reported instead.
+            if ordinary
+                && clocks.ordered(thread, u32::from(write.who), write.time)
+                && !clocks.proxy_ordered(thread, u32::from(write.who), write.time)
+            {
+                let text = format!(
+                    "{does} after the ordinary write by thread {} to shared memory without fence.proxy.async",
+                    write.who
+                );
+                return Err((Kind::ProxyFence, text));
+            }
+        }
+        Ok(())
+    }
+
+    /// A tensor core or bulk copy starts to read on behalf of a thread; end it with
+    /// [`end_read`](SharedShadow::end_read).
+    pub fn start_read(
+        &mut self,
+        clocks: &Clocks,
+        thread: usize,
+        offset: u32,
+        bytes: u32,
+    ) -> Result<(), Fault> {
+        let mut result = self.proxy_visible(clocks, thread, offset, bytes, "asynchronous read");
+        for cell in self.cells(offset, bytes) {
+            let write = self.writes[cell];
+            if let Err(fault) = self.visible(clocks, thread, write, "read") {
+                result = Err(fault);
+            }
+            self.writes[cell].readers = write.readers.saturating_add(1);
+        }
+        result
+    }
+
+    /// An asynchronous read has been waited for: as if the thread read now.
+    pub fn end_read(&mut self, clocks: &Clocks, thread: usize, offset: u32, bytes: u32) {
+        for cell in self.cells(offset, bytes) {
+            self.writes[cell].readers = self.writes[cell].readers.saturating_sub(1);
+            self.note_read(clocks, thread, cell);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(clocks: &mut Clocks) {
+        clocks.meet(&(0..64).collect::<Vec<_>>(), true);
+    }
+
+    #[test]
+    fn reads_and_writes_are_ordered_by_barriers() {
+        let mut clocks = Clocks::new(0, 64);
+        let mut shadow = SharedShadow::new(256, 4, 64);
+        assert_eq!(shadow.read(&clocks, 0, 0, 4).unwrap_err().0, Kind::Uninitialised);
+        shadow.write(&clocks, 0, 0, 4).unwrap();
+        shadow.read(&clocks, 0, 0, 4).unwrap();
+        assert_eq!(shadow.read(&clocks, 40, 0, 4).unwrap_err().0, Kind::Race);
+        all(&mut clocks);
+        shadow.read(&clocks, 41, 0, 4).unwrap();
+        assert_eq!(shadow.write(&clocks, 2, 0, 4).unwrap_err().0, Kind::Race);
+        all(&mut clocks);
+        shadow.write(&clocks, 3, 0, 4).unwrap();
+    }
+
+    #[test]
+    fn reads_by_lanes_that_others_know_at_different_times_are_told_apart() {
+        let mut clocks = Clocks::new(0, 64);
+        let mut shadow = SharedShadow::new(256, 4, 64);
+        shadow.write(&clocks, 0, 0, 4).unwrap();
+        all(&mut clocks);
+        shadow.read(&clocks, 1, 0, 4).unwrap();
+        clocks.meet(&[1, 40], false);
+        shadow.read(&clocks, 2, 0, 4).unwrap();
+        clocks.meet(&[2, 40], false);
+        shadow.write(&clocks, 40, 0, 4).unwrap();
+        // And the other way round: lane 1's read is unknown to the writer.
+        all(&mut clocks);
+        shadow.read(&clocks, 1, 0, 4).unwrap();
+        clocks.meet(&[3, 40], false);
+        shadow.read(&clocks, 2, 0, 4).unwrap();
+        clocks.meet(&[2, 40], false);
+        assert_eq!(shadow.write(&clocks, 40, 0, 4).unwrap_err().0, Kind::Race);
+    }
+
+    #[test]
+    fn asynchronous_copies_are_there_once_waited_for() {
+        let mut clocks = Clocks::new(0, 64);
+        let mut shadow = SharedShadow::new(256, 4, 64);
+        shadow.start_copy(&clocks, 5, 16, 16).unwrap();
+        assert_eq!(shadow.read(&clocks, 5, 16, 4).unwrap_err().0, Kind::UnwaitedAsync);
+        shadow.copied(&clocks, 5, 16, 16);
+        shadow.read(&clocks, 5, 20, 4).unwrap();
+        assert_eq!(shadow.read(&clocks, 6, 20, 4).unwrap_err().0, Kind::Race);
+        all(&mut clocks);
+        shadow.read(&clocks, 6, 20, 4).unwrap();
+    }
+
+    #[test]
+    fn tensor_cores_need_a_proxy_fence_and_hold_what_they_read() {
+        let mut clocks = Clocks::new(0, 64);
+        let mut shadow = SharedShadow::new(256, 4, 64);
+        shadow.write(&clocks, 1, 0, 16).unwrap();
+        all(&mut clocks);
+        assert_eq!(shadow.start_read(&clocks, 0, 0, 16).unwrap_err().0, Kind::ProxyFence);
+        shadow.end_read(&clocks, 0, 0, 16);
+        clocks.proxy_fence(1);
+        all(&mut clocks);
+        shadow.start_read(&clocks, 0, 0, 16).unwrap();
+        assert_eq!(shadow.write(&clocks, 0, 0, 4).unwrap_err().0, Kind::Race);
+        shadow.end_read(&clocks, 0, 0, 16);
+        shadow.write(&clocks, 0, 4, 4).unwrap();
+        assert_eq!(shadow.write(&clocks, 2, 8, 4).unwrap_err().0, Kind::Race);
+    }
+}
