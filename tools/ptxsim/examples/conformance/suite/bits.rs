@@ -19,13 +19,7 @@ pub fn cases() -> Vec<Case> {
     funnels(&mut cases);
     permutations(&mut cases);
     cases.push(three_inputs());
-    cases.push(integer(
-        "fns.b32",
-        &[32, 32, 32],
-        32,
-        "fns.b32 $d, $a, $b, $c;",
-        Box::new(|v| find_set(v[0], v[1], v[2])),
-    ));
+    cases.push(find_nth_set());
     for mode in ["clamp", "wrap"] {
         let clamp = mode == "clamp";
         let name = format!("bmsk.{mode}.b32");
@@ -248,14 +242,23 @@ fn three_inputs() -> Case {
     })
 }
 
+/// `fns` from each position, up and down.
+fn find_nth_set() -> Case {
+    let name = "bits/fns.b32".to_owned();
+    let mut random = Random::new(&name);
+    let offsets: Vec<u64> = (-6i64..=6).chain([31, 32, 33, -32, -33]).map(|n| n as u64 & mask(32)).collect();
+    let rows = (0..1024)
+        .map(|k| vec![random.bits() & random.bits() & mask(32), k % 32, random.pick(&offsets)])
+        .collect();
+    let text = "fns.b32 $d, $a, $b, $c;";
+    rows_case(name, &[32; 3], 32, text, rows, Box::new(|v| find_set(v[0], v[1], v[2])))
+}
+
 /// PTX ISA, `fns`: position of the `offset`-th set bit from `base` on (up, or down for a negative offset).
 fn find_set(value: u64, base: u64, offset: u64) -> u64 {
     let none = u64::from(u32::MAX);
     let offset = number(offset, 32, true);
     let base = base as i128;
-    if base > 31 {
-        return none;
-    }
     let set = |position: i128| (0..32).contains(&position) && value >> position & 1 == 1;
     if offset == 0 {
         return if set(base) { base as u64 } else { none };
