@@ -169,14 +169,15 @@ fn between_floats(cases: &mut Vec<Case>, (s, from): (&str, Format), (d, to): (&s
     let half = |t: &str| t == "bf16";
     let target = if half(s) && d != "f32" || half(d) && s != "f32" { Target::Sm90 } else { Target::Sm80 };
     let modes: Vec<(&str, Rounding, bool)> = if s == d {
-        INTEGRAL.iter().map(|(m, r)| (*m, *r, true)).collect()
+        let plain = ("", Rounding::Nearest, false);
+        INTEGRAL.iter().map(|(m, r)| (*m, *r, true)).chain([plain]).collect()
     } else if narrowing || s == "f16" && d == "bf16" {
         ROUNDINGS.iter().map(|(m, r)| (*m, *r, false)).collect()
     } else {
         vec![("", Rounding::Nearest, false)]
     };
     if s == "bf16" && d == "bf16" || half(d) && s == "f16" || half(s) && d == "f16" {
-        // ptxas knows only some of these forms; the engine-facing ones go through f32.
+        // ptxas knows only some of these forms; kernels go through f32.
         return;
     }
     let plain = Modifiers::default();

@@ -24,9 +24,9 @@ pub fn cases() -> Vec<Case> {
         cases.push(bulk_store(size));
     }
     cases.extend(REDUCTIONS.map(bulk_reduce));
-    cases.push(bulk_load(4096, true));
     cases.push(bulk_within_cluster());
     cases.push(hints());
+    cases.push(bulk_load(4096, true));
     cases
 }
 

@@ -45,11 +45,11 @@ pub fn cases() -> Vec<Case> {
         atomic::cases,
         matrix::cases,
         mma::cases,
-        copy::cases,
         barrier::cases,
         tensor::cases,
         im2col::cases,
         wgmma::cases,
+        copy::cases,
     ];
     families.iter().flat_map(|family| family()).collect()
 }
