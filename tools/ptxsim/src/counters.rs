@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use serde::Serialize;
 
-use crate::decode::program::{Code, Program, Window};
+use crate::decode::form::Window;
+use crate::decode::program::{Code, Program};
 use crate::execute::registers::lanes;
 use crate::memory::View;
 
@@ -126,6 +127,12 @@ impl BlockCounters {
     pub fn issued(&mut self, pc: u32, active: u32) {
         self.warps[pc as usize] += 1;
         self.threads[pc as usize] += u64::from(active.count_ones());
+    }
+
+    /// An instruction was issued in vain: its lanes wait for others, and issue it again.
+    pub fn withdrawn(&mut self, pc: u32, active: u32) {
+        self.warps[pc as usize] -= 1;
+        self.threads[pc as usize] -= u64::from(active.count_ones());
     }
 
     /// Lanes of a warp parted.
@@ -274,12 +281,10 @@ impl BlockCounters {
 fn class(code: &Code) -> &'static str {
     match code {
         Code::Alu(alu) => match format!("{alu:?}").as_str() {
-            name if name.contains("Mov") || name.contains("Pack") => "move",
-            name if name.contains("Ext")
-                || name.contains("Narrow")
-                || name.contains("FromF")
-                || name.contains("FromS")
-                || name.contains("FromU") =>
+            name if ["Mov", "Pack", "Low", "High"].iter().any(|part| name.contains(part)) => "move",
+            name if ["Ext", "Narrow", "From", "Tf32", "ToIntegral"]
+                .iter()
+                .any(|part| name.contains(part)) =>
             {
                 "convert"
             }

@@ -78,7 +78,7 @@ pub struct Outcome {
     pub findings: Vec<Finding>,
     /// Counters, if they were wanted.
     pub counters: Counters,
-    /// Thread instructions, and warp instructions.
+    /// Warp instructions, those of lanes that came to a meeting too early too.
     pub instructions: u64,
 }
 

@@ -1,4 +1,4 @@
-//! A CUDA driver that runs PTX on the CPU, and finds its races.
+#![doc = include_str!("../README.md")]
 
 pub mod async_copy;
 pub mod check;

@@ -215,8 +215,8 @@ fn blocks_labels_and_locations() {
     };
     assert_eq!(inner[3], Statement::Instruction(guarded));
     let want = [
-        Statement::Location { file: 1, line: 7 },
-        Statement::Location { file: 2, line: 8 },
+        Statement::Location { file: 1, line: 7, caller: None },
+        Statement::Location { file: 2, line: 8, caller: Some((1, 20)) },
         Statement::BranchTargets("$L_brx_0".into(), vec!["$A".into(), "$B".into()]),
     ];
     assert_eq!(statements[1..], want);

@@ -1,166 +1,211 @@
 //! Whole kernels as nvcc compiles them: convolutions with tensor cores, and the rest of a training step. They must
-//! give right results under many schedules, without a report; with a bug planted, the report must name it.
+//! give right results under many schedules, without a report. `planted.rs` has the same kernels with bugs.
 
 mod common;
 
-use common::{Machine, Params, Random, compile, grid, told};
+use common::conv::{self, conv80, conv90};
+use common::small::{gemm64, row_sum, row_sums, tile};
+use common::{Machine, Params, Random, compile, grid, seeds, told};
 use half::bf16;
-use ptxsim::async_copy::tensor_map::{self, TensorMap, Tiled};
-use ptxsim::check::finding::Kind;
-use ptxsim::launch::Outcome;
+use ptxsim::launch::{Config, Outcome};
 
-/// Schedules tried: the plain one and seeded ones.
-fn seeds() -> impl Iterator<Item = Option<u64>> {
-    std::iter::once(None).chain((0..8).map(Some))
-}
-
-const N: usize = 1;
-const T: usize = 3;
-const H: usize = 9;
-const W: usize = 10;
-const C: usize = 64;
-const K: usize = 64;
-
-/// Small integers, so that sums are exact in any order.
-fn integers(count: usize, seed: u64) -> Vec<bf16> {
-    let mut random = Random::new(seed);
-    (0..count).map(|_| bf16::from_f32(random.below(5) as f32 - 2.0)).collect()
-}
-
-/// y[m][k] = Σ x[m + tap][c] · w[k][tap][c]
-fn reference(x: &[bf16], w: &[bf16]) -> Vec<bf16> {
-    let mut y = Vec::with_capacity(N * T * H * W * K);
-    for (t, h, v) in (0..T).flat_map(|t| (0..H).flat_map(move |h| (0..W).map(move |v| (t, h, v)))) {
-        for k in 0..K {
-            let mut sum = 0f32;
-            for tap in 0..27 {
-                let (t, h, v) = (t + tap / 9, h + tap / 3 % 3, v + tap % 3);
-                if !(1..=T).contains(&t) || !(1..=H).contains(&h) || !(1..=W).contains(&v) {
-                    continue;
-                }
-                let pixel = (((t - 1) * H + h - 1) * W + v - 1) * C;
-                let filter = (k * 27 + tap) * C;
-                sum += (0..C).map(|c| x[pixel + c].to_f32() * w[filter + c].to_f32()).sum::<f32>();
-            }
-            y.push(bf16::from_f32(sum));
-        }
+/// Under every schedule the result passes `check`, without a finding.
+fn clean<T>(file: &str, arch: &str, run: impl Fn(&Machine, &str) -> (T, Outcome), check: impl Fn(&T)) {
+    let Some(ptx) = compile(file, arch, &[]) else { return };
+    for seed in seeds() {
+        let (result, outcome) = run(&Machine::seeded(seed), &ptx);
+        assert!(outcome.findings.is_empty(), "seed {seed:?}: {}", told(&outcome));
+        check(&result);
     }
-    y
 }
 
-/// Runs the convolution for sm_80; the result may be nothing if the launch stopped.
-fn conv80(machine: &Machine, ptx: &str) -> (Vec<bf16>, Outcome) {
-    let (x, w) = (integers(N * T * H * W * C, 1), integers(K * 27 * C, 2));
-    let (px, pw) = (machine.put(&x), machine.put(&w));
-    let count = N * T * H * W * K;
-    let y = machine.room(count * 2);
-    let dims = [N, T, H, W, C, K].map(|n| n as i32);
-    let params = Params::default().with(px).with(pw).with(y).with(dims);
-    let module = machine.load(ptx);
-    let blocks = (N * T * H * W).div_ceil(64) as u32;
-    let outcome = machine.run(&module, "conv3d_fprop_bf16", grid(blocks, 128, 16384), &params);
-    (machine.get(y, count), outcome)
-}
-
-fn conv90(machine: &Machine, ptx: &str) -> (Vec<bf16>, Outcome) {
-    let (x, w) = (integers(N * T * H * W * C, 1), integers(K * 27 * C, 2));
-    let (px, pw) = (machine.put(&x), machine.put(&w));
-    let count = N * T * H * W * K;
-    let y = machine.room(count * 2);
-    let map = |address, dims: [u64; 5], box_dims: [u32; 5]| {
-        let strides = [
-            dims[0] * 2,
-            dims[0] * dims[1] * 2,
-            dims[..3].iter().product::<u64>() * 2,
-            dims[..4].iter().product::<u64>() * 2,
-        ];
-        let tensor = tensor_map::Tensor {
-            data_type: tensor_map::DataType::Bfloat16,
-            address,
-            dims: &dims,
-            strides: &strides,
-            element_strides: &[1; 5],
-            interleave: tensor_map::Interleave::None,
-            swizzle: tensor_map::Swizzle::Bytes128,
-            l2_promotion: tensor_map::L2Promotion::None,
-            fill: tensor_map::Fill::Zero,
-        };
-        TensorMap::tiled(&Tiled { tensor, box_dims: &box_dims }).expect("a valid map").to_bytes()
-    };
-    let mx = map(px, [C, W, H, T, N].map(|n| n as u64), [64, 8, 8, 1, 1]);
-    let mw = map(pw, [C as u64, 27, K as u64, 1, 1], [64, 1, 64, 1, 1]);
-    let dims = [N, T, H, W, C, K].map(|n| n as i32);
-    let params = Params::default().with_bytes(&mx, 64).with_bytes(&mw, 64).with(y).with(dims);
-    let module = machine.load(ptx);
-    let blocks = (N * T * H.div_ceil(8) * W.div_ceil(8)) as u32;
-    let outcome = machine.run(&module, "conv3d_fprop_sm90", grid(blocks, 160, 4 * 16384 + 64), &params);
-    (machine.get(y, count), outcome)
-}
-
-fn wanted() -> Vec<bf16> {
-    reference(&integers(N * T * H * W * C, 1), &integers(K * 27 * C, 2))
+/// Sums of small whole numbers are exact: nothing but the very result will do.
+fn exactly<T: PartialEq>(wanted: Vec<T>) -> impl Fn(&Vec<T>) {
+    move |got| assert!(*got == wanted, "wrong result")
 }
 
 #[test]
 fn convolution_with_cp_async_and_mma() {
-    let Some(ptx) = compile("conv.cu", "compute_80", &[]) else { return };
-    let wanted = wanted();
-    for seed in seeds() {
-        let mut machine = Machine::new();
-        machine.options.seed = seed;
-        let (y, outcome) = conv80(&machine, &ptx);
-        assert!(outcome.findings.is_empty(), "seed {seed:?}: {}", told(&outcome));
-        assert!(y == wanted, "seed {seed:?}: wrong result");
-    }
+    clean("conv.cu", "compute_80", conv80, exactly(conv::wanted()));
 }
 
 #[test]
 fn convolution_with_tma_and_wgmma() {
-    let Some(ptx) = compile("conv90.cu", "compute_90a", &[]) else { return };
-    let wanted = wanted();
-    for seed in seeds() {
-        let mut machine = Machine::new();
-        machine.options.seed = seed;
-        let (y, outcome) = conv90(&machine, &ptx);
-        assert!(outcome.findings.is_empty(), "seed {seed:?}: {}", told(&outcome));
-        assert!(y == wanted, "seed {seed:?}: wrong result");
-    }
+    clean("conv90.cu", "compute_90a", conv90, exactly(conv::wanted()));
 }
 
-/// A planted bug must be reported as one of `kinds` under every schedule.
-fn caught(
-    file: &str,
-    arch: &str,
-    define: &str,
-    kinds: &[Kind],
-    run: impl Fn(&Machine, &str) -> (Vec<bf16>, Outcome),
-) {
-    let Some(ptx) = compile(file, arch, &[define]) else { return };
-    for seed in seeds() {
-        let mut machine = Machine::new();
-        machine.options.seed = seed;
-        let (_, outcome) = run(&machine, &ptx);
-        let found = outcome.findings.iter().any(|f| kinds.contains(&f.kind));
-        assert!(found, "{define}, seed {seed:?}: not among the findings:\n{}", told(&outcome));
-    }
+#[test]
+fn sum_of_rows() {
+    clean("conv.cu", "compute_80", row_sum, exactly(row_sums()));
 }
 
-macro_rules! planted {
-    ($($name:ident: $file:literal $arch:literal $define:literal $run:ident $($kind:ident)|+;)+) => {$(
-        #[test]
-        fn $name() {
-            caught($file, $arch, $define, &[$(Kind::$kind),+], $run);
+#[test]
+fn tile_from_ordinary_writes() {
+    clean("conv90.cu", "compute_90a", gemm64, exactly(tile()));
+}
+
+/// A kernel of `other.cu`.
+fn run(machine: &Machine, ptx: &str, kernel: &str, config: Config, params: Params) -> Outcome {
+    machine.run(&machine.load(ptx), kernel, config, &params)
+}
+
+/// Numbers between -2 and 2.
+fn reals(count: usize, seed: u64) -> Vec<f32> {
+    let mut random = Random::new(seed);
+    (0..count).map(|_| random.below(1 << 20) as f32 / (1 << 18) as f32 - 2.0).collect()
+}
+
+fn halves(count: usize, seed: u64) -> Vec<bf16> {
+    reals(count, seed).into_iter().map(bf16::from_f32).collect()
+}
+
+#[test]
+fn instance_norm() {
+    const CHANNELS: usize = 3;
+    const ROWS: usize = 2 * CHANNELS;
+    const COLUMNS: usize = 500;
+    const EPSILON: f32 = 1e-5;
+    let (x, gain, shift) = (halves(ROWS * COLUMNS, 1), reals(CHANNELS, 2), reals(CHANNELS, 3));
+    let launch = |machine: &Machine, ptx: &str| {
+        let [px, pg, pb] = [machine.put(&x), machine.put(&gain), machine.put(&shift)];
+        let y = machine.room(ROWS * COLUMNS * 2);
+        let params = Params::default().with(px).with(y).with(pg).with(pb);
+        let params = params.with(COLUMNS as i32).with(CHANNELS as i32).with(EPSILON);
+        let outcome = run(machine, ptx, "inorm", grid(ROWS as u32, 128, 0), params);
+        (machine.get::<bf16>(y, ROWS * COLUMNS), outcome)
+    };
+    clean("other.cu", "compute_80", launch, |y: &Vec<bf16>| {
+        for row in 0..ROWS {
+            let x = || x[row * COLUMNS..][..COLUMNS].iter().map(|x| f64::from(x.to_f32()));
+            let mean = x().sum::<f64>() / COLUMNS as f64;
+            let variance = x().map(|x| (x - mean).powi(2)).sum::<f64>() / COLUMNS as f64;
+            let scale = f64::from(gain[row % CHANNELS]) / (variance + f64::from(EPSILON)).sqrt();
+            for (x, y) in x().zip(&y[row * COLUMNS..]) {
+                let wanted = ((x - mean) * scale + f64::from(shift[row % CHANNELS])).max(0.0);
+                // Half a unit in the last of eight bits is at most 2^-8 of the value; sums of 500 singles of at most
+                // 4, and terms of at most 8 that may cancel, are right to 1e-5.
+                let error = (f64::from(y.to_f32()) - wanted).abs();
+                assert!(error <= wanted / 256.0 + 1e-5, "row {row}: {y} instead of {wanted}");
+            }
         }
-    )+};
+    });
 }
 
-planted! {
-    missing_barrier_before_a_read: "conv.cu" "compute_80" "PLANT_RACE1" conv80 Race | UnwaitedAsync;
-    missing_barrier_before_reuse: "conv.cu" "compute_80" "PLANT_RACE2" conv80 Race;
-    too_few_cp_async_waits: "conv.cu" "compute_80" "PLANT_NOWAIT" conv80 UnwaitedAsync;
-    store_one_row_past_the_end: "conv.cu" "compute_80" "PLANT_OOB" conv80 OutOfBounds;
-    mbarrier_init_not_fenced: "conv90.cu" "compute_90a" "PLANT_NOFENCE_INIT" conv90 ProxyFence;
-    no_wait_on_an_empty_barrier: "conv90.cu" "compute_90a" "PLANT_NOEMPTY" conv90 UnwaitedAsync | Race;
-    no_wait_on_a_full_barrier: "conv90.cu" "compute_90a" "PLANT_NOFULL" conv90 UnwaitedAsync;
-    stage_released_before_the_wgmma_wait: "conv90.cu" "compute_90a" "PLANT_EARLY_RELEASE" conv90 Race;
+#[test]
+fn max_pool() {
+    let (b, h, w, c, oh, ow) = (2usize, 7usize, 9usize, 5usize, 4usize, 5usize);
+    let x = halves(b * h * w * c, 4);
+    let count = b * oh * ow * c;
+    let launch = |machine: &Machine, ptx: &str| {
+        let (px, y, from) = (machine.put(&x), machine.room(count * 2), machine.room(count));
+        let mut params = Params::default().with(px).with(y).with(from);
+        for n in [h, w, c, oh, ow, count] {
+            params = params.with(n as i32);
+        }
+        let outcome = run(machine, ptx, "maxpool", grid(count.div_ceil(64) as u32, 64, 0), params);
+        ((machine.get::<bf16>(y, count), machine.get::<u8>(from, count)), outcome)
+    };
+    let mut wanted = (Vec::new(), Vec::new());
+    for i in 0..count {
+        let (channel, column, row, image) = (i % c, i / c % ow, i / c / ow % oh, i / c / ow / oh);
+        let mut best = (f32::NEG_INFINITY, 0);
+        for k in 0..9 {
+            let (y, x_) = ((row * 2 + k / 3).wrapping_sub(1), (column * 2 + k % 3).wrapping_sub(1));
+            if y < h && x_ < w {
+                let value = x[((image * h + y) * w + x_) * c + channel].to_f32();
+                if value > best.0 {
+                    best = (value, k as u8);
+                }
+            }
+        }
+        wanted.0.push(bf16::from_f32(best.0));
+        wanted.1.push(best.1);
+    }
+    clean("other.cu", "compute_80", launch, |got| assert!(*got == wanted, "wrong result"));
+}
+
+#[test]
+fn info_nce() {
+    const N: usize = 45;
+    const INVERSE_TEMPERATURE: f32 = 5.0;
+    let s = reals(N * N, 5);
+    let launch = |machine: &Machine, ptx: &str| {
+        let (ps, loss, ds) = (machine.put(&s), machine.put(&[0f32]), machine.room(N * N * 4));
+        let params = Params::default().with(ps).with(loss).with(ds).with(N as i32).with(INVERSE_TEMPERATURE);
+        let outcome = run(machine, ptx, "infonce", grid(N as u32, 32, 0), params);
+        ((machine.get::<f32>(loss, 1)[0], machine.get::<f32>(ds, N * N)), outcome)
+    };
+    clean("other.cu", "compute_80", launch, |(loss, ds): &(f32, Vec<f32>)| {
+        let t = f64::from(INVERSE_TEMPERATURE);
+        let mut wanted = 0.0;
+        for row in 0..N {
+            let z: Vec<f64> = s[row * N..][..N].iter().map(|s| f64::from(*s) * t).collect();
+            let most = z.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let sum: f64 = z.iter().map(|z| (z - most).exp()).sum();
+            wanted += (sum.ln() + most - z[row]) / N as f64;
+            for column in 0..N {
+                let hot = f64::from(u8::from(column == row));
+                let slope = ((z[column] - most).exp() / sum - hot) * t / N as f64;
+                // Exponents of at most 20 are singles right to 2^-20, and so are their powers, nearly.
+                let error = (f64::from(ds[row * N + column]) - slope).abs();
+                assert!(error <= 1e-5 * t / N as f64, "{row},{column}: {error:e}");
+            }
+        }
+        // 45 terms of at most 25 / 45, each right to some units of 2^-24 of 25.
+        assert!((f64::from(*loss) - wanted).abs() < 1e-4, "{loss} instead of {wanted}");
+    });
+}
+
+#[test]
+fn convolution_in_singles() {
+    let (t, h, w, c, k) = (2usize, 5usize, 4usize, 3usize, 6usize);
+    let whole = |count, seed| common::integers(count, seed).into_iter().map(bf16::to_f32).collect::<Vec<_>>();
+    let (x, filters) = (whole(t * h * w * c, 6), whole(27 * c * k, 7));
+    let count = t * h * w * k;
+    let launch = |machine: &Machine, ptx: &str| {
+        let (px, pw, y) = (machine.put(&x), machine.put(&filters), machine.room(count * 4));
+        let mut params = Params::default().with(px).with(pw).with(y);
+        for n in [t, h, w, c, k] {
+            params = params.with(n as i32);
+        }
+        let outcome = run(machine, ptx, "conv_f32", grid(count.div_ceil(96) as u32, 96, 0), params);
+        (machine.get::<f32>(y, count), outcome)
+    };
+    let value = |i: usize| {
+        let (filter, xv, xh, xt) = (i % k, i / k % w, i / k / w % h, i / k / w / h);
+        let mut sum = 0.0;
+        for tap in 0..27 {
+            let at = |x: usize, step: usize, end: usize| (x + step).checked_sub(1).filter(|x| *x < end);
+            let (Some(pt), Some(ph), Some(pv)) =
+                (at(xt, tap / 9, t), at(xh, tap / 3 % 3, h), at(xv, tap % 3, w))
+            else {
+                continue;
+            };
+            for channel in 0..c {
+                let pixel = x[((pt * h + ph) * w + pv) * c + channel];
+                sum += pixel * filters[(tap * c + channel) * k + filter];
+            }
+        }
+        sum
+    };
+    clean("other.cu", "compute_80", launch, exactly((0..count).map(value).collect()));
+}
+
+#[test]
+fn split_k() {
+    const N: usize = 100;
+    const SPLITS: usize = 3;
+    let parts: Vec<f32> = common::integers(SPLITS * N * 4, 8).into_iter().map(bf16::to_f32).collect();
+    let launch = |machine: &Machine, ptx: &str| {
+        let sum = machine.put(&[0f32; 4 * N]);
+        let mut all = Outcome::default();
+        for part in parts.chunks_exact(4 * N) {
+            let params = Params::default().with(sum).with(machine.put(part)).with(N as i32);
+            let outcome = run(machine, ptx, "splitk", grid(2, 64, 0), params);
+            all.findings.extend(outcome.findings);
+        }
+        (machine.get::<f32>(sum, 4 * N), all)
+    };
+    let wanted = (0..4 * N).map(|i| (0..SPLITS).map(|s| parts[s * 4 * N + i]).sum()).collect();
+    clean("other.cu", "compute_80", launch, exactly(wanted));
 }

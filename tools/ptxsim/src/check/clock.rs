@@ -145,6 +145,11 @@ impl Clock {
         self.copies.as_ref().and_then(|c| c.get(&barrier)).is_some_and(|known| time <= *known)
     }
 
+    /// Anything is known of a block other than this one.
+    pub fn knows_others(&self, block: u64) -> bool {
+        self.blocks.as_ref().is_some_and(|blocks| blocks.keys().any(|other| *other != block))
+    }
+
     /// Another block's access happened before.
     pub fn covers_block(&self, block: u64, thread: u32, time: u32) -> bool {
         self.blocks.as_ref().and_then(|b| b.get(&block)).is_some_and(|known| known.covers(thread, time))

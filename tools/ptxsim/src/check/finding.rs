@@ -118,8 +118,15 @@ impl Findings {
     }
 }
 
-/// The source file and line of an instruction.
+/// The source file and line of an instruction, and those of the call if it is in a function that was inlined:
+/// `tile.cuh:12, called at conv.cu:64`.
 pub fn place(program: &Program, source: Source) -> Option<String> {
-    let (_, path) = program.files.iter().find(|(index, _)| *index == source.file)?;
-    Some(format!("{path}:{}", source.file_line))
+    let path = |file| program.files.iter().find(|(index, _)| *index == file).map(|(_, path)| path);
+    let mut place = format!("{}:{}", path(source.file)?, source.file_line);
+    if let Some((file, line)) = source.caller
+        && let Some(path) = path(file)
+    {
+        place += &format!(", called at {path}:{line}");
+    }
+    Some(place)
 }

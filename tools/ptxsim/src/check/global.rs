@@ -2,13 +2,15 @@
 //!
 //! Blocks run at the same time, so cells are atomic. A cell holds the last write and the last read, each as block,
 //! thread and time; of earlier reads it holds only that there were any, by other threads of the block or by other
-//! blocks. So a race with an earlier read of the same block may be missed if the writer itself read last; a race
-//! between blocks is never missed, and none is reported that is not there.
+//! blocks. So a race of a write with an earlier read may be missed: within a block if the writer itself read last,
+//! between blocks if the writer's block has heard of another one through memory. None is reported that is not there.
 
+use std::collections::HashMap;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
 
+use crate::decode::form::Order;
 use crate::memory::View;
 
 use super::clock::{Blocks, Clocks};
@@ -37,7 +39,7 @@ fn stamp(block: u64, thread: usize, time: u32) -> u64 {
     ((block + 1) & MASK26) << 38 | (thread as u64 & 0x3ff) << 28 | (u64::from(time) & MASK26) << 2
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Stamp {
     block: u64,
     thread: u32,
@@ -50,7 +52,7 @@ fn unpack(stamp: u64) -> Option<Stamp> {
 }
 
 /// What was released through memory, by address.
-pub type Released = std::collections::HashMap<u64, Blocks>;
+pub type Released = HashMap<u64, Blocks>;
 
 /// Shadow cells of the regions of a launch, made when a region is first used.
 #[derive(Debug)]
@@ -58,6 +60,8 @@ pub struct GlobalShadow {
     shift: u32,
     bases: Vec<(u64, usize)>,
     cells: Vec<OnceLock<Box<[Cell]>>>,
+    /// The last plain write before the atomic operations on a cell: all of them must come after it.
+    plain: Vec<std::sync::Mutex<HashMap<u64, Stamp>>>,
     /// Locations through which blocks, or threads, order themselves.
     released: Vec<std::sync::Mutex<Released>>,
 }
@@ -83,6 +87,7 @@ impl GlobalShadow {
             shift: granule.max(1).trailing_zeros(),
             cells: bases.iter().map(|_| OnceLock::new()).collect(),
             bases,
+            plain: (0..64).map(|_| std::sync::Mutex::default()).collect(),
             released: (0..64).map(|_| std::sync::Mutex::default()).collect(),
         }
     }
@@ -111,10 +116,10 @@ impl GlobalShadow {
         does: Does,
     ) -> Result<(), Fault> {
         let mut result = Ok(());
-        for cell in self.range(address, bytes) {
+        for (cell, key) in self.range(address, bytes).iter().zip(address >> self.shift..) {
             let checked = match does {
                 Does::Read | Does::StrongRead => read(cell, clocks, thread, does),
-                Does::Write | Does::Atomic => write(cell, clocks, thread, does),
+                Does::Write | Does::Atomic => self.write(cell, key, clocks, thread, does),
             };
             if let Err((other, was)) = checked {
                 let does = match does {
@@ -122,10 +127,10 @@ impl GlobalShadow {
                     Does::Write => "write to",
                     Does::Atomic => "atomic operation on",
                 };
-                let who = if other.block == clocks.block {
-                    format!("thread {}", other.thread)
-                } else {
-                    format!("thread {} of block {}", other.thread, other.block)
+                let who = match other.block {
+                    MASK26 => "a thread of another block".to_owned(),
+                    block if block == clocks.block => format!("thread {}", other.thread),
+                    block => format!("thread {} of block {block}", other.thread),
                 };
                 result = Err((Kind::Race, format!("{does} global memory races with the {was} by {who}")));
             }
@@ -133,44 +138,74 @@ impl GlobalShadow {
         result
     }
 
-    /// A strong access at an address: takes what was released there, and leaves what the thread releases.
-    pub fn synchronise(&self, clocks: &mut Clocks, thread: usize, address: u64, access: Strong) {
+    fn write(
+        &self,
+        cell: &Cell,
+        key: u64,
+        clocks: &Clocks,
+        thread: usize,
+        does: Does,
+    ) -> Result<(), (Stamp, &'static str)> {
+        let atomic = if does == Does::Atomic { ATOMIC } else { 0 };
+        let written = cell.write.swap(stamp(clocks.block, thread, clocks.now) | atomic, SeqCst);
+        if let Some(last) = unpack(written) {
+            if written & atomic == 0 && !ordered(clocks, thread, last) {
+                return Err((last, if written & ATOMIC != 0 { "atomic operation" } else { "write" }));
+            }
+            if does == Does::Atomic {
+                let shard = &self.plain[key as usize % self.plain.len()];
+                let mut plain = shard.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                if written & ATOMIC == 0 {
+                    plain.insert(key, last);
+                } else if let Some(&last) = plain.get(&key)
+                    && !ordered(clocks, thread, last)
+                {
+                    return Err((last, "write"));
+                }
+            }
+        }
+        // After a plain write nobody asks for the reads before it any more.
+        let seen = if does == Does::Write { cell.read.swap(0, SeqCst) } else { cell.read.load(SeqCst) };
+        let Some(last) = unpack(seen) else { return Ok(()) };
+        let own = last.block == clocks.block & MASK26;
+        if seen & BLOCKS != 0 && own && !clocks.of(thread).knows_others(clocks.block) {
+            // Another block read before this one did, and nothing orders the two.
+            return Err((Stamp { block: MASK26, ..last }, "read"));
+        }
+        if !ordered(clocks, thread, last) { Err((last, "read")) } else { Ok(()) }
+    }
+
+    /// What was released at an address and near it.
+    pub fn released(&self, address: u64) -> std::sync::MutexGuard<'_, Released> {
         let shard = &self.released[(address >> 3) as usize % self.released.len()];
-        let mut released = shard.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        exchange(&mut released, clocks, thread, address, access);
+        shard.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
-/// A strong access at an address: takes what was released there, and leaves what the thread releases.
-pub fn exchange(released: &mut Released, clocks: &mut Clocks, thread: usize, address: u64, access: Strong) {
-    if access.loads
-        && let Some(blocks) = released.get(&address)
-    {
-        clocks.loaded(thread, blocks, access.acquires);
+/// Before a strong write: leaves what the thread releases. A read-modify-write goes on with the release sequence of
+/// earlier writes, which a store ends.
+pub fn release(
+    released: &mut Released,
+    clocks: &mut Clocks,
+    thread: usize,
+    address: u64,
+    order: Order,
+    modifies: bool,
+) {
+    let left = clocks.stored(thread, order.releases());
+    if !modifies {
+        released.remove(&address);
     }
-    if access.stores {
-        let left = clocks.stored(thread, access.releases);
-        if !access.loads {
-            // A plain store ends the release sequence of earlier ones; a read-modify-write goes on with it.
-            released.remove(&address);
-        }
-        if let Some(left) = left {
-            super::clock::join_blocks(released.entry(address).or_default(), &left);
-        }
+    if let Some(left) = left {
+        super::clock::join_blocks(released.entry(address).or_default(), &left);
     }
 }
 
-/// What a strong access does.
-#[derive(Clone, Copy, Debug)]
-pub struct Strong {
-    /// Reads the location.
-    pub loads: bool,
-    /// Writes it.
-    pub stores: bool,
-    /// Has acquire semantics.
-    pub acquires: bool,
-    /// Has release semantics.
-    pub releases: bool,
+/// After a strong read: takes what was released at the address. After, so that it holds all that led to the value.
+pub fn acquire(released: &Released, clocks: &mut Clocks, thread: usize, address: u64, order: Order) {
+    if let Some(blocks) = released.get(&address) {
+        clocks.loaded(thread, blocks, order.acquires());
+    }
 }
 
 fn ordered(clocks: &Clocks, thread: usize, other: Stamp) -> bool {
@@ -184,7 +219,8 @@ fn ordered(clocks: &Clocks, thread: usize, other: Stamp) -> bool {
 fn read(cell: &Cell, clocks: &Clocks, thread: usize, does: Does) -> Result<(), (Stamp, &'static str)> {
     let mine = stamp(clocks.block, thread, clocks.now);
     let mut seen = cell.read.load(SeqCst);
-    while seen & BLOCKS == 0 {
+    // Strong reads are not noted: no strong write races with them.
+    while does == Does::Read && seen & BLOCKS == 0 {
         let next = match unpack(seen) {
             None => mine,
             Some(last) if last.block != clocks.block & MASK26 => mine | BLOCKS,
@@ -208,25 +244,6 @@ fn read(cell: &Cell, clocks: &Clocks, thread: usize, does: Does) -> Result<(), (
         }
         _ => Ok(()),
     }
-}
-
-fn write(cell: &Cell, clocks: &Clocks, thread: usize, does: Does) -> Result<(), (Stamp, &'static str)> {
-    let atomic = if does == Does::Atomic { ATOMIC } else { 0 };
-    let written = cell.write.swap(stamp(clocks.block, thread, clocks.now) | atomic, SeqCst);
-    if let Some(last) = unpack(written)
-        && written & atomic == 0
-        && !ordered(clocks, thread, last)
-    {
-        return Err((last, if written & ATOMIC != 0 { "atomic operation" } else { "write" }));
-    }
-    let seen = cell.read.load(SeqCst);
-    let Some(last) = unpack(seen) else { return Ok(()) };
-    let own = last.block == clocks.block & MASK26;
-    if seen & BLOCKS != 0 && own {
-        // Another block read before this one did.
-        return Err((Stamp { block: MASK26, ..last }, "read (by another block)"));
-    }
-    if !ordered(clocks, thread, last) { Err((last, "read")) } else { Ok(()) }
 }
 
 /// Zeroed cells: an all-zero cell means never accessed.

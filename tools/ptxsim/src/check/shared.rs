@@ -6,7 +6,7 @@ use super::clock::Clocks;
 use super::finding::Kind;
 
 /// The last write to a cell.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Write {
     /// When; 0 if never.
     time: u32,
@@ -46,6 +46,8 @@ pub struct SharedShadow {
     reads: Vec<Reads>,
     /// The last time that each cell was read.
     latest: Vec<u32>,
+    /// The last plain write before the atomic operations on a cell: all of them must come after it.
+    plain: HashMap<usize, (u16, u32)>,
     /// Reads that do not fit: other lanes of the warp at another time.
     more: HashMap<u32, Vec<(u16, u32)>>,
 }
@@ -62,6 +64,7 @@ impl SharedShadow {
             writes: vec![Write::default(); cells],
             reads: vec![Reads::default(); cells * warps],
             latest: vec![0; cells],
+            plain: HashMap::new(),
             more: HashMap::new(),
         }
     }
@@ -70,6 +73,14 @@ impl SharedShadow {
         let first = (offset >> self.shift) as usize;
         let last = ((offset + bytes).div_ceil(1 << self.shift) as usize).min(self.writes.len());
         first..last
+    }
+
+    /// A thread reads strongly: no race with atomic operations and strong writes, so that it need not be noted.
+    pub fn strong_read(&self, clocks: &Clocks, thread: usize, offset: u32, bytes: u32) -> Result<(), Fault> {
+        self.cells(offset, bytes)
+            .map(|cell| self.writes[cell])
+            .filter(|write| write.flags & ATOMIC == 0)
+            .try_for_each(|write| self.visible(clocks, thread, write, "read of"))
     }
 
     /// A thread reads. `offset` counts from the start of shared memory.
@@ -81,7 +92,7 @@ impl SharedShadow {
             let write = self.writes[cell];
             // One comparison covers the usual case: written, ordered by a barrier, and complete.
             if (write.time.wrapping_sub(1) >= floor || write.flags & (PENDING | COPY) != 0)
-                && let Err(fault) = self.visible(clocks, thread, write, "read")
+                && let Err(fault) = self.visible(clocks, thread, write, "read of")
             {
                 result = Err(fault);
             }
@@ -93,12 +104,14 @@ impl SharedShadow {
     /// A write is complete and ordered before what the thread does.
     fn visible(&self, clocks: &Clocks, thread: usize, write: Write, does: &str) -> Result<(), Fault> {
         if write.flags & PENDING != 0 {
-            let text = format!("{does} of shared memory before the asynchronous copy to it was waited for");
+            let text = format!("{does} shared memory before the asynchronous copy to it was waited for");
             return Err((Kind::UnwaitedAsync, text));
         }
         if write.time == 0 {
             return match does {
-                "read" => Err((Kind::Uninitialised, "read of shared memory that nothing wrote".to_owned())),
+                "read of" => {
+                    Err((Kind::Uninitialised, "read of shared memory that nothing wrote".to_owned()))
+                }
                 _ => Ok(()),
             };
         }
@@ -107,7 +120,7 @@ impl SharedShadow {
             return if known {
                 Ok(())
             } else {
-                let text = format!("{does} of shared memory without having waited on the copy's mbarrier");
+                let text = format!("{does} shared memory without having waited on the copy's mbarrier");
                 Err((Kind::UnwaitedAsync, text))
             };
         }
@@ -117,7 +130,7 @@ impl SharedShadow {
         let atomic = if write.flags & ATOMIC != 0 { "atomic " } else { "" };
         Err((
             Kind::Race,
-            format!("{does} of shared memory races with the {atomic}write by thread {}", write.who),
+            format!("{does} shared memory races with the {atomic}write by thread {}", write.who),
         ))
     }
 
@@ -187,18 +200,25 @@ impl SharedShadow {
     ) -> Result<(), Fault> {
         let mut result = Ok(());
         let floor = clocks.of(thread).floor;
+        let mut last = None;
         for cell in self.cells(offset, bytes) {
             let write = self.writes[cell];
             let both_atomic = flags & write.flags & ATOMIC != 0;
             if (write.time > floor || write.flags & (PENDING | COPY) != 0)
                 && !both_atomic
-                && let Err(fault) = self.visible(clocks, thread, write, "write")
+                && last != Some(write)
+                && let Err(fault) = self.visible(clocks, thread, write, "write to")
             {
                 result = Err(fault);
             }
-            if flags & ATOMIC != 0 && write.time == 0 && write.flags & PENDING == 0 {
-                let text = "atomic operation on shared memory that nothing wrote";
-                result = Err((Kind::Uninitialised, text.to_owned()));
+            last = Some(write);
+            if flags & ATOMIC != 0 && write.time != 0 {
+                if write.flags == 0 {
+                    self.plain.insert(cell, (write.who, write.time));
+                } else if let Some(&(who, time)) = self.plain.get(&cell).filter(|_| both_atomic) {
+                    let write = Write { who, time, ..Write::default() };
+                    result = result.and(self.visible(clocks, thread, write, "atomic operation on"));
+                }
             }
             if let Err(fault) = self.read_before(clocks, thread, cell) {
                 result = Err(fault);
@@ -213,9 +233,28 @@ impl SharedShadow {
         self.overwrite(clocks, thread, offset, bytes, 0, thread as u16)
     }
 
+    /// A thread writes strongly.
+    pub fn strong_write(
+        &mut self,
+        clocks: &Clocks,
+        thread: usize,
+        offset: u32,
+        bytes: u32,
+    ) -> Result<(), Fault> {
+        self.overwrite(clocks, thread, offset, bytes, ATOMIC, thread as u16)
+    }
+
     /// A thread does an atomic operation.
     pub fn atomic(&mut self, clocks: &Clocks, thread: usize, offset: u32, bytes: u32) -> Result<(), Fault> {
-        self.overwrite(clocks, thread, offset, bytes, ATOMIC, thread as u16)
+        let written = self.cells(offset, bytes).all(|cell| self.writes[cell].time != 0);
+        self.strong_write(clocks, thread, offset, bytes)?;
+        match written {
+            true => Ok(()),
+            false => {
+                let text = "atomic operation on shared memory that nothing wrote";
+                Err((Kind::Uninitialised, text.to_owned()))
+            }
+        }
     }
 
     /// A thread starts `cp.async`: what it writes is not there before [`copied`](SharedShadow::copied).
@@ -241,7 +280,7 @@ impl SharedShadow {
 
     /// A thread starts a bulk copy that completes on an mbarrier, numbered `barrier`.
     ///
-    /// Returns the time to give to [`bulk_copied`](SharedShadow::bulk_copied).
+    /// What it writes is not there before [`bulk_copied`](SharedShadow::bulk_copied).
     pub fn start_bulk(
         &mut self,
         clocks: &Clocks,
@@ -255,10 +294,14 @@ impl SharedShadow {
         plain.and(proxy)
     }
 
-    /// A bulk copy has written: threads that wait on its mbarrier see it.
-    pub fn bulk_copied(&mut self, offset: u32, bytes: u32) {
+    /// A bulk copy has written: threads that wait for a phase of its mbarrier that ends after now see it.
+    pub fn bulk_copied(&mut self, clocks: &Clocks, offset: u32, bytes: u32) {
         for cell in self.cells(offset, bytes) {
-            self.writes[cell].flags &= !PENDING;
+            let write = &mut self.writes[cell];
+            if write.flags & PENDING != 0 {
+                write.flags &= !PENDING;
+                write.time = clocks.now;
+            }
         }
     }
 
@@ -271,8 +314,12 @@ impl SharedShadow {
         bytes: u32,
         does: &str,
     ) -> Result<(), Fault> {
+        let mut last = None;
         for cell in self.cells(offset, bytes) {
             let write = self.writes[cell];
+            if last.replace(write) == Some(write) {
+                continue;
+            }
             let ordinary = write.time != 0 && write.flags & (PENDING | COPY) == 0;
             // Where even ordinary order is missing, the race is reported instead.
             if ordinary
@@ -299,11 +346,16 @@ impl SharedShadow {
         bytes: u32,
     ) -> Result<(), Fault> {
         let mut result = self.proxy_visible(clocks, thread, offset, bytes, "asynchronous read");
+        let mut last = None;
         for cell in self.cells(offset, bytes) {
             let write = self.writes[cell];
-            if let Err(fault) = self.visible(clocks, thread, write, "read") {
+            // Neighbours mostly have the same history.
+            if last != Some(write)
+                && let Err(fault) = self.visible(clocks, thread, write, "read of")
+            {
                 result = Err(fault);
             }
+            last = Some(write);
             self.writes[cell].readers = write.readers.saturating_add(1);
         }
         result

@@ -6,11 +6,12 @@ use crate::parse::ast::Operand;
 use crate::tensor_core::mma::Mma;
 use crate::tensor_core::wgmma::{Major, Wgmma};
 
+use super::form::{
+    Bulk, BulkKind, CopyAsync, Matrix, Mbarrier, MbarrierKind, MmaOp, Scalar, Update, WgmmaOp, Window,
+};
 use super::instruction::Parts;
 use super::memory::{allowed, scalar};
-use super::program::{
-    Bulk, BulkKind, Code, CopyAsync, Matrix, Mbarrier, MbarrierKind, MmaOp, Scalar, Update, WgmmaOp, Window,
-};
+use super::program::Code;
 use super::{DecodeError, Decoder};
 
 impl Decoder<'_> {
@@ -193,7 +194,9 @@ impl Decoder<'_> {
             (true, false, Some((update, _))) => BulkKind::TensorReduce(update),
             (false, false, Some((update, scalar))) => BulkKind::Reduce(update, scalar),
         };
-        self.granule(Window::Generic, if tensor { 1 } else { 4 });
+        // Boxes of shared memory are checked as a whole; in global memory they may end at any element.
+        self.granule(Window::Shared, 4);
+        self.granule(Window::Global, if tensor { 2 } else { 4 });
         let bulk = Bulk { kind, shared, global, coordinates, offsets, size, mbarrier };
         self.emit(Code::Bulk(Box::new(bulk)), Operands::default());
         Ok(())
@@ -226,7 +229,7 @@ impl Decoder<'_> {
     fn emit_mbarrier(
         &mut self,
         kind: MbarrierKind,
-        address: super::program::Address,
+        address: super::form::Address,
         generic: bool,
     ) -> Result<(), DecodeError> {
         self.granule(Window::Shared, 8);
@@ -281,7 +284,7 @@ impl Decoder<'_> {
             let value = Some(self.destination_of(count, 32)?);
             let state = Some(self.value(from, 64)?);
             let base = self.constant(0, true);
-            let address = super::program::Address { base, wide: true, offset: 0 };
+            let address = super::form::Address { base, wide: true, offset: 0 };
             let op = Mbarrier { kind, address, generic, value, state, predicate };
             self.emit(Code::Mbarrier(Box::new(op)), Operands::default());
             return Ok(());

@@ -3,7 +3,8 @@
 use crate::execute::registers::Reg;
 use crate::parse::ast::{Instruction, Operand};
 
-use super::program::{Address, Condition, Special, Window};
+use super::form::{Address, Window};
+use super::program::{Condition, Special};
 use super::scope::Binding;
 use super::{DecodeError, Decoder, LOCAL_WINDOW, PARAM_WINDOW, SHARED_WINDOW};
 

@@ -5,8 +5,9 @@ use crate::execute::registers::Reg;
 use crate::parse::ast::Operand;
 
 use super::arithmetic::width;
+use super::form::{Access, Atomic, Order, Scalar, Update, Window};
 use super::instruction::{Parts, window_bits};
-use super::program::{Access, Atomic, Code, Order, Scalar, Update, Window};
+use super::program::Code;
 use super::{DecodeError, Decoder};
 
 impl Decoder<'_> {
@@ -111,6 +112,9 @@ impl Decoder<'_> {
 
     fn access(&mut self, parts: &mut Parts, load: bool) -> Result<(), DecodeError> {
         let order = self.order(parts, Order::Weak);
+        if !load && parts.take("const") {
+            return self.error(format!("{}: constants cannot be written", parts.name()));
+        }
         let mut window = self.window(parts);
         let policy = self.drop_hints(parts);
         let vector = match parts.take_one(&["v2", "v4", "v8"]) {

@@ -5,6 +5,7 @@ mod arithmetic;
 mod asynchronous;
 mod control;
 mod convert;
+pub mod form;
 mod instruction;
 mod memory;
 pub mod program;
@@ -17,8 +18,9 @@ use crate::execute::alu::{Alu, Operands};
 use crate::execute::registers::Reg;
 use crate::parse::ast::{self, Function, Space, Statement, Variable};
 
+use form::Window;
 use instruction::Parts;
-use program::{Code, Guard, Op, Program, Source, Special, Window};
+use program::{Code, Guard, Op, Program, Source, Special};
 use scope::{Binding, Scopes};
 
 /// Shared addresses start here: hardware since sm_80 keeps the first KiB for itself, and so a null shared
@@ -76,7 +78,7 @@ pub fn decode(kernel: &Function, surroundings: &Surroundings) -> Result<Program,
         branch_targets: Vec::new(),
         source: Source { line: kernel.line, ..Source::default() },
         guard: None,
-        location: (0, 0),
+        location: (0, 0, None),
     };
     let body = kernel.body.as_deref().unwrap_or_default();
     decoder.scopes.enter(body);
@@ -119,7 +121,7 @@ struct Decoder<'a> {
     branch_targets: Vec<(String, Vec<u32>)>,
     source: Source,
     guard: Option<Guard>,
-    location: (u32, u32),
+    location: (u32, u32, Option<(u32, u32)>),
 }
 
 impl Decoder<'_> {
@@ -158,13 +160,14 @@ impl Decoder<'_> {
                     let label = self.label(name)?;
                     self.place(label);
                 }
-                Statement::Location { file, line } => self.location = (*file, *line),
+                Statement::Location { file, line, caller } => self.location = (*file, *line, *caller),
                 Statement::BranchTargets(..) => {}
                 Statement::Instruction(instruction) => {
                     self.source = Source {
                         line: instruction.line,
                         file: self.location.0,
                         file_line: self.location.1,
+                        caller: self.location.2,
                         first: true,
                     };
                     self.instruction(instruction)?;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::execute::registers::Reg;
 use crate::parse::ast::{Statement, Type};
 
-use super::program::Window;
+use super::form::Window;
 
 /// What a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,8 +4,9 @@ use crate::execute::alu::Operands;
 use crate::execute::registers::Reg;
 use crate::parse::ast::Operand;
 
+use super::form::{Barrier, BarrierReduce, Collective, CollectiveKind, Fence, Shuffle, ShuffleMode};
 use super::instruction::Parts;
-use super::program::{Barrier, BarrierReduce, Code, Collective, CollectiveKind, Fence, Shuffle, ShuffleMode};
+use super::program::Code;
 use super::{DecodeError, Decoder};
 
 impl Decoder<'_> {

@@ -141,13 +141,9 @@ pub(super) fn initialise() -> Result<()> {
     }
     let failed = |why: String| refuse(Status::UNKNOWN, why);
     let device = Device::from_env().map_err(failed)?;
-    let options = Options::from_env().map_err(failed)?;
-    let seed = match std::env::var("PTXSIM_SEED").ok().filter(|v| !v.is_empty()) {
-        None => None,
-        Some(text) => {
-            Some(text.parse().map_err(|_| failed(format!("PTXSIM_SEED is {text}; it is a whole number")))?)
-        }
-    };
+    let mut options = Options::from_env().map_err(failed)?;
+    options.multiprocessors = device.limits().multiprocessors;
+    let seed = options.seed;
     let memory = Memory::new(device.memory).map_err(|e| {
         refuse(Status::OUT_OF_MEMORY, format_args!("{e}; PTXSIM_MEMORY makes the device smaller"))
     })?;

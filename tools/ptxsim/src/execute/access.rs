@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use crate::check::finding::Kind;
-use crate::check::global::{Does, Strong, exchange};
-use crate::decode::program::{Access, Address, Order, Window};
+use crate::check::global::{Does, acquire, release};
+use crate::decode::form::{Access, Address, Order, Window};
 use crate::decode::{LOCAL_WINDOW, PARAM_WINDOW, SHARED_WINDOW, WINDOW_MASK};
 
 use super::block::Block;
@@ -16,8 +16,12 @@ use super::warp::Warp;
 pub enum Touch {
     /// Read.
     Read,
+    /// Read by a strong load.
+    StrongRead,
     /// Written.
     Write,
+    /// Written by a strong store.
+    StrongWrite,
     /// Updated atomically.
     Atomic,
 }
@@ -193,6 +197,8 @@ impl Block<'_> {
         let clocks = &checker.clocks;
         let checked = match touch {
             Touch::Read => checker.shadow.read(clocks, thread, offset, bytes),
+            Touch::StrongRead => checker.shadow.strong_read(clocks, thread, offset, bytes),
+            Touch::StrongWrite => checker.shadow.strong_write(clocks, thread, offset, bytes),
             Touch::Write => checker.shadow.write(clocks, thread, offset, bytes),
             Touch::Atomic => checker.shadow.atomic(clocks, thread, offset, bytes),
         };
@@ -201,21 +207,33 @@ impl Block<'_> {
         }
     }
 
-    /// A strong access orders threads.
-    pub(super) fn synchronise(
+    /// What a thread releases by a strong write, which follows.
+    pub(super) fn release(
         &mut self,
-        warp: &Warp,
-        lane: usize,
+        thread: usize,
         window: Window,
         address: u64,
-        strong: Strong,
+        order: Order,
+        modifies: bool,
     ) {
         let Some(checker) = &mut self.checker else { return };
-        let thread = warp.id * LANES + lane;
         if window == Window::Shared {
-            exchange(&mut checker.released, &mut checker.clocks, thread, address, strong);
+            // The generic and the shared address of a location are one.
+            let address = address & !WINDOW_MASK;
+            release(&mut checker.released, &mut checker.clocks, thread, address, order, modifies);
         } else if let Some(shadow) = &self.grid.shadow {
-            shadow.synchronise(&mut checker.clocks, thread, address, strong);
+            let mut released = shadow.released(address);
+            release(&mut released, &mut checker.clocks, thread, address, order, modifies);
+        }
+    }
+
+    /// What a thread acquires by a strong read, which came before.
+    pub(super) fn acquire(&mut self, thread: usize, window: Window, address: u64, order: Order) {
+        let Some(checker) = &mut self.checker else { return };
+        if window == Window::Shared {
+            acquire(&checker.released, &mut checker.clocks, thread, address & !WINDOW_MASK, order);
+        } else if let Some(shadow) = &self.grid.shadow {
+            acquire(&shadow.released(address), &mut checker.clocks, thread, address, order);
         }
     }
 
@@ -227,11 +245,6 @@ impl Block<'_> {
         for (window, mask) in self.windows(access.window, &addresses, active) {
             self.count_access(pc, window, false, &addresses, mask, total);
             for lane in lanes(mask) {
-                if strong {
-                    let acquires = access.order.acquires();
-                    let strong = Strong { loads: true, stores: false, acquires, releases: false };
-                    self.synchronise(warp, lane, window, addresses[lane], strong);
-                }
                 let mut values = [!0u64; 8];
                 match window {
                     Window::Global | Window::Generic => {
@@ -246,7 +259,7 @@ impl Block<'_> {
                     }
                     Window::Shared => {
                         if let Some(offset) = self.shared_offset(addresses[lane], total, pc, warp.id, lane) {
-                            let touch = if strong { Touch::Atomic } else { Touch::Read };
+                            let touch = if strong { Touch::StrongRead } else { Touch::Read };
                             self.shared_access(warp, pc, lane, offset, total, touch);
                             elements(&self.shared[offset as usize..], access, &mut values);
                         }
@@ -266,6 +279,9 @@ impl Block<'_> {
                             }
                         }
                     }
+                }
+                if strong {
+                    self.acquire(self.thread(warp, lane), window, addresses[lane], access.order);
                 }
                 for (register, value) in access.registers.iter().zip(values) {
                     if let Some((reg, bits)) = register {
@@ -291,9 +307,7 @@ impl Block<'_> {
             self.count_access(pc, window, true, &addresses, mask, total);
             for lane in lanes(mask) {
                 if strong {
-                    let releases = access.order.releases();
-                    let strong = Strong { loads: false, stores: true, acquires: false, releases };
-                    self.synchronise(warp, lane, window, addresses[lane], strong);
+                    self.release(self.thread(warp, lane), window, addresses[lane], access.order, false);
                 }
                 let mut values = [0u64; 8];
                 for (value, register) in values.iter_mut().zip(&access.registers) {
@@ -315,7 +329,8 @@ impl Block<'_> {
                     }
                     Window::Shared => {
                         if let Some(offset) = self.shared_offset(addresses[lane], total, pc, warp.id, lane) {
-                            self.shared_access(warp, pc, lane, offset, total, Touch::Write);
+                            let touch = if strong { Touch::StrongWrite } else { Touch::Write };
+                            self.shared_access(warp, pc, lane, offset, total, touch);
                             for (i, value) in values[..count].iter().enumerate() {
                                 let at = offset as usize + i * width;
                                 self.shared[at..at + width].copy_from_slice(&value.to_le_bytes()[..width]);

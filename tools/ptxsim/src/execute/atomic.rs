@@ -3,8 +3,8 @@
 use half::{bf16, f16};
 
 use crate::check::finding::Kind;
-use crate::check::global::{Does, Strong};
-use crate::decode::program::{Atomic, Scalar, Update, Window};
+use crate::check::global::Does;
+use crate::decode::form::{Atomic, Scalar, Update, Window};
 
 use super::access::{Touch, read_lane, write_lane};
 use super::arithmetic::{flush, half_extreme, half2, pairs};
@@ -97,14 +97,8 @@ impl Block<'_> {
         for (window, mask) in self.windows(op.window, &addresses, active) {
             self.count_access(pc, window, true, &addresses, mask, total);
             for lane in lanes(mask) {
-                let order = op.order;
-                let strong = Strong {
-                    loads: true,
-                    stores: true,
-                    acquires: order.acquires(),
-                    releases: order.releases(),
-                };
-                self.synchronise(warp, lane, window, addresses[lane], strong);
+                let thread = self.thread(warp, lane);
+                self.release(thread, window, addresses[lane], op.order, true);
                 let c = op.c.map_or(0, |reg| read_lane(warp, reg, bits, lane));
                 let operand = |warp: &Warp, i: usize| read_lane(warp, op.b[i], bits, lane);
                 match window {
@@ -148,6 +142,7 @@ impl Block<'_> {
                         self.report(pc, warp.id, Some(1 << lane), Kind::OutOfBounds, text);
                     }
                 }
+                self.acquire(thread, window, addresses[lane], op.order);
             }
         }
     }

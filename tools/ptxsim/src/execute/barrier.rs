@@ -2,7 +2,7 @@
 
 use crate::check::clock::Clock;
 use crate::check::finding::Kind;
-use crate::decode::program::{Barrier, BarrierReduce, Fence};
+use crate::decode::form::{Barrier, BarrierReduce, Fence};
 
 use super::alu::Operands;
 use super::block::Block;

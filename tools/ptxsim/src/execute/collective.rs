@@ -2,7 +2,7 @@
 //! "activemask", "elect.sync"). None of them orders memory.
 
 use crate::check::finding::Kind;
-use crate::decode::program::{Collective, CollectiveKind, Shuffle, ShuffleMode};
+use crate::decode::form::{Collective, CollectiveKind, Shuffle, ShuffleMode};
 
 use super::alu::Operands;
 use super::block::Block;

@@ -3,7 +3,8 @@
 use crate::Row;
 use crate::check::finding::Kind;
 use crate::decode::SHARED_BASE;
-use crate::decode::program::{Access, Code, Matrix, MmaOp, Op, WgmmaOp};
+use crate::decode::form::{Access, Matrix, MmaOp, WgmmaOp};
+use crate::decode::program::{Code, Op};
 use crate::tensor_core::matrix::{self as fragments, Rows, address_lane};
 use crate::tensor_core::wgmma::{Descriptor, OperandA, Scale};
 

@@ -3,7 +3,7 @@
 use crate::check::clock::Clock;
 use crate::check::finding::Kind;
 use crate::decode::SHARED_BASE;
-use crate::decode::program::{Mbarrier, MbarrierKind};
+use crate::decode::form::{Mbarrier, MbarrierKind};
 
 use super::access::Touch;
 use super::block::Block;

@@ -1,10 +1,11 @@
 //! The executor: warps in lock step over decoded instructions.
 //!
-//! * [`registers`], [`alu`] (`table`, `common`, `rare`), [`test`], [`arithmetic`]: values.
+//! * [`registers`], [`alu`] (`table`, `common`, `rare`), [`mod@test`], [`arithmetic`]: values.
 //! * [`warp`]: the lanes of a warp, in groups that share a program counter, and the walk through the program.
 //! * [`block`]: the warps of a block, its memories, and who runs when.
 //! * `access`, `atomic`: loads, stores, atomics. `barrier`, `mbarrier`: waiting. `collective`: exchanges between
-//!   lanes. `matrix`: tensor cores. `copy`: asynchronous copies.
+//!   lanes. `matrix`: tensor cores. `copy`, `bulk`: asynchronous
+//!   copies. `report`: findings.
 
 mod access;
 pub mod alu;
@@ -12,6 +13,7 @@ pub mod arithmetic;
 mod atomic;
 mod barrier;
 pub mod block;
+mod bulk;
 mod collective;
 mod common;
 mod copy;
@@ -19,6 +21,7 @@ mod matrix;
 mod mbarrier;
 mod rare;
 pub mod registers;
+mod report;
 mod table;
 pub mod test;
 pub mod warp;

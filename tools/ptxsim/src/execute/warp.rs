@@ -3,7 +3,8 @@
 //! The group with the lowest program counter runs, so that groups meet again where the code joins; a group that
 //! waits lets the others run, as independent thread scheduling promises.
 
-use crate::decode::program::{BarrierReduce, Code, Condition, Logic, Op};
+use crate::decode::form::BarrierReduce;
+use crate::decode::program::{Code, Condition, Logic, Op};
 
 use super::alu::Alu;
 use super::block::Block;
@@ -253,6 +254,12 @@ impl pulp::WithSimd for Walk<'_, '_, '_> {
         let alone = warp.groups.is_empty();
         let counting = block.counters.is_some();
         let at = |pc, mask, wait| End::Group(Group { pc, mask, wait });
+        let again = |block: &mut Block, pc, mask, active, wait| {
+            if let Some(counters) = &mut block.counters {
+                counters.withdrawn(pc, active);
+            }
+            at(pc, mask, wait)
+        };
         loop {
             if pc >= stop {
                 return at(pc, mask, Wait::Ready);
@@ -328,7 +335,7 @@ impl pulp::WithSimd for Walk<'_, '_, '_> {
                 }
                 Code::Mma(mma) => {
                     if mask != block.live(warp.id) {
-                        return at(pc, mask, Wait::Lanes(!0));
+                        return again(block, pc, mask, active, Wait::Lanes(!0));
                     }
                     if active != 0 {
                         simd.vectorize(super::matrix::MmaLanes(mma, &mut warp.registers));
@@ -339,7 +346,7 @@ impl pulp::WithSimd for Walk<'_, '_, '_> {
                 }
                 Code::Wgmma(wgmma) => {
                     if mask != block.live(warp.id) {
-                        return at(pc, mask, Wait::Lanes(!0));
+                        return again(block, pc, mask, active, Wait::Lanes(!0));
                     }
                     if active != 0 {
                         block.start_wgmma(warp, wgmma, pc);
@@ -348,7 +355,7 @@ impl pulp::WithSimd for Walk<'_, '_, '_> {
                 }
                 _ => match block.other(warp, op, pc, mask, active) {
                     Flow::Next => {}
-                    Flow::Again(wait) => return at(pc, mask, wait),
+                    Flow::Again(wait) => return again(block, pc, mask, active, wait),
                     Flow::After(wait) => return at(pc + 1, mask, wait),
                     Flow::Leave(lanes) => {
                         mask &= !lanes;

@@ -117,6 +117,8 @@ pub enum Statement {
         file: u32,
         /// Line of it.
         line: u32,
+        /// File and line of the call, if they are inlined.
+        caller: Option<(u32, u32)>,
     },
     /// `name: .branchtargets a, b;`
     BranchTargets(String, Vec<String>),

@@ -132,19 +132,19 @@ impl Cursor<'_> {
         let file = self.small("a file's index")?;
         let line = self.small("a line")?;
         self.small("a column")?;
+        let mut caller = None;
         while self.accept(',')? {
             if self.accept_word("function_name")? {
                 self.name("the label of a function's name")?;
                 self.offset()?;
             } else if self.accept_word("inlined_at")? {
-                self.small("a file's index")?;
-                self.small("a line")?;
+                caller = Some((self.small("a file's index")?, self.small("a line")?));
                 self.small("a column")?;
             } else {
                 return Err(self.unexpected("`function_name` or `inlined_at`"));
             }
         }
-        Ok(Statement::Location { file, line })
+        Ok(Statement::Location { file, line, caller })
     }
 
     /// Names up to `;`; at least one.

@@ -1,11 +1,17 @@
 //! What the tests share: PTX from nvcc, and a machine to run it on.
 #![allow(dead_code)] // each test program uses a part
 
+pub mod conv;
+pub mod small;
+
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use half::bf16;
 use ptxsim::device::Device;
-use ptxsim::launch::{Config, Options, Outcome, launch};
+use ptxsim::launch::{Config, Finding, Options, Outcome, launch};
 use ptxsim::memory::{Kind, Memory};
 use ptxsim::module::Module;
 
@@ -20,8 +26,19 @@ fn nvcc() -> Option<PathBuf> {
     named.into_iter().chain(home).chain(on_path).chain([local]).find(|nvcc| nvcc.is_file())
 }
 
-/// PTX of `tests/kernels/<file>` with macros defined; `None`, said aloud, without nvcc.
+/// PTX of `tests/kernels/<file>` with macros defined; `None`, said aloud, without nvcc. Compiled once.
 pub fn compile(file: &str, arch: &str, defines: &[&str]) -> Option<String> {
+    type Compiled = HashMap<String, Arc<OnceLock<Option<String>>>>;
+    static COMPILED: Mutex<Option<Compiled>> = Mutex::new(None);
+    let key = format!("{file} {arch} {defines:?}");
+    let cell = {
+        let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+        compiled.get_or_insert_default().entry(key).or_default().clone()
+    };
+    cell.get_or_init(|| compile_now(file, arch, defines)).clone()
+}
+
+fn compile_now(file: &str, arch: &str, defines: &[&str]) -> Option<String> {
     let Some(nvcc) = nvcc() else {
         assert!(
             std::env::var_os("PTXSIM_REQUIRE_NVCC").is_none(),
@@ -33,7 +50,7 @@ pub fn compile(file: &str, arch: &str, defines: &[&str]) -> Option<String> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let out = folder.path().join("out.ptx");
     let run = Command::new(nvcc)
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kernels"))
+        .current_dir(kernels())
         .args(["-ptx", "-std=c++17", "-lineinfo", &format!("-arch={arch}"), "-o"])
         .arg(&out)
         .args(defines.iter().map(|d| format!("-D{d}")))
@@ -42,6 +59,46 @@ pub fn compile(file: &str, arch: &str, defines: &[&str]) -> Option<String> {
         .expect("nvcc runs");
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
     Some(std::fs::read_to_string(out).expect("nvcc wrote PTX"))
+}
+
+/// Where the kernels are.
+fn kernels() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kernels")
+}
+
+/// The lines of a `.cu` file that a finding names: its own, and that of the call of an inlined function.
+pub fn source_line(finding: &Finding, file: &str) -> Option<String> {
+    let of_file = |place: &str| {
+        let (path, line) = place.rsplit_once(':')?;
+        (Path::new(path).file_name()? == file).then(|| line.parse::<usize>().ok())?
+    };
+    let text = std::fs::read_to_string(kernels().join(file)).expect("the kernels are here");
+    let places = finding.source.as_deref()?.split(", called at ").filter_map(of_file);
+    places
+        .map(|number| text.lines().nth(number - 1))
+        .collect::<Option<Vec<_>>>()
+        .map(|lines| lines.join("\n"))
+}
+
+/// Asserts that a finding says where it is: in this kernel, in the grid, on an instruction of the PTX.
+pub fn assert_place(finding: &Finding, ptx: &str, kernel: &str, config: Config) {
+    assert_eq!(finding.kernel, kernel, "{finding}");
+    assert!((0..3).all(|axis| finding.block[axis] < config.grid[axis]), "{finding}");
+    let thread = finding.thread.unwrap_or_else(|| panic!("no thread: {finding}"));
+    assert!((0..3).all(|axis| thread[axis] < config.block[axis]), "{finding}");
+    let line = ptx.lines().nth(finding.line as usize - 1).unwrap_or_default();
+    assert!(line.trim_end().ends_with(';'), "PTX line {} is {line:?}: {finding}", finding.line);
+}
+
+/// Schedules tried: the plain one and seeded ones.
+pub fn seeds() -> impl Iterator<Item = Option<u64>> {
+    std::iter::once(None).chain((0..8).map(Some))
+}
+
+/// Small whole numbers, so that sums are exact in any order.
+pub fn integers(count: usize, seed: u64) -> Vec<bf16> {
+    let mut random = Random::new(seed);
+    (0..count).map(|_| bf16::from_f32(random.below(5) as f32 - 2.0)).collect()
 }
 
 /// A device and its memory.
@@ -59,8 +116,20 @@ impl Machine {
         Machine {
             memory: Memory::new(1 << 32).expect("address space"),
             options: Options::default(),
-            device: Device::from_env().expect("the environment names a device"),
+            device: Machine::device(),
         }
+    }
+
+    /// The device that the environment describes.
+    pub fn device() -> Device {
+        Device::from_env().expect("the environment names a device")
+    }
+
+    /// An idle machine with a schedule.
+    pub fn seeded(seed: Option<u64>) -> Machine {
+        let mut machine = Machine::new();
+        machine.options.seed = seed;
+        machine
     }
 
     /// Memory that holds some values.
