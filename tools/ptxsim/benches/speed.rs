@@ -11,7 +11,7 @@ use ptxsim::module::Module;
 #[path = "../tests/common/mod.rs"]
 mod common;
 
-use common::{Machine, Params, compile, conv, grid, told};
+use common::{Machine, Params, compile, conv, told};
 
 /// Rounds of the loops below.
 const ROUNDS: u32 = 5000;
@@ -131,7 +131,6 @@ fn speed(c: &mut Criterion) {
             });
         }
     }
-    let _ = grid;
 }
 
 criterion_group!(benches, speed);
