@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 use std::ptr::null_mut;
 
-use common::{Machine, Params, compile, grid, told};
+use common::{Machine, Params, compile, conv, grid, told};
 use ptxsim::counters::{AccessSite, Banks, Counters, Issued, Traffic};
 use ptxsim::launch::Config;
 
@@ -177,12 +177,12 @@ fn instructions_in_a_straight_line() {
         ("collective", 1),
         ("compare", 1),
         ("control", 1),
-        ("convert", 1),
+        ("convert", 4),
         ("fence", 1),
         ("float32", 2),
         ("global", 1),
         ("integer", 6),
-        ("move", 3),
+        ("move", 5),
         ("param", 1),
         ("shared", 2),
     ];
@@ -192,6 +192,44 @@ fn instructions_in_a_straight_line() {
     wanted.insert("integer", Issued { warps: 12, threads: 5 * 64 + 8 });
     assert_eq!(counters.instructions, wanted);
     assert_eq!(counters.divergent_branches, 0);
+}
+
+#[test]
+fn lanes_that_wait_for_others_are_counted_once() {
+    // The lanes that do not jump come to the shuffle first, the others from behind it.
+    let ptx = ".version 8.0\n.target sm_80\n.address_size 64\n\
+               .visible .entry meet(.param .u64 y) {\n.reg .pred %p;\n.reg .b32 %r<2>;\n.reg .b64 %rd;\n\
+               ld.param.u64 %rd, [y];\nmov.u32 %r0, %tid.x;\nsetp.lt.u32 %p, %r0, 8;\n@%p bra FAR;\n\
+               MEET: shfl.sync.idx.b32 %r1, %r0, 0, 31, 0xffffffff;\nret;\n\
+               FAR: add.u32 %r0, %r0, 1;\nbra MEET;\n}\n";
+    let counters = count(ptx, "meet", grid(1, 32, 0), |m| Params::default().with(m.room(4)));
+    assert_eq!(counters.instructions["collective"], Issued { warps: 1, threads: 32 });
+    assert_eq!(counters.instructions["integer"], Issued { warps: 1, threads: 8 });
+    assert_eq!(counters.divergent_branches, 1);
+}
+
+#[test]
+fn the_convolutions_move_each_byte_and_have_no_bank_conflict() {
+    let Some(ptx) = compile("conv.cu", "compute_80", &[]) else { return };
+    let machine = machine(None);
+    let counters = conv::prepare80(&machine).run(&machine, &machine.load(&ptx)).counters;
+    // Five tiles of 64 pixels, of which 270 are.
+    assert_eq!(counters.mma_flops, 2 * 5 * 64 * 64 * 27 * 64);
+    assert_eq!(counters.shared.conflicts, 0);
+    let (input, filters, output) = (2 * 270 * 64, 2 * 27 * 64 * 64, 2 * 270 * 64);
+    assert_eq!(counters.global_load.unique_bytes, input + filters);
+    assert_eq!((counters.global_store.bytes, counters.global_store.unique_bytes), (output, output));
+
+    let Some(unswizzled) = compile("conv.cu", "compute_80", &["PLANT_SWZ"]) else { return };
+    let counters = conv::prepare80(&machine).run(&machine, &machine.load(&unswizzled)).counters;
+    assert!(counters.shared.conflicts > 0);
+
+    let Some(ptx) = compile("conv90.cu", "compute_90a", &[]) else { return };
+    let counters = conv::prepare90(&machine).run(&machine, &machine.load(&ptx)).counters;
+    // Three frames in two by two boxes of 64 pixels.
+    assert_eq!(counters.mma_flops, 2 * 12 * 64 * 64 * 27 * 64);
+    assert_eq!(counters.global_load.unique_bytes, input + filters);
+    assert_eq!((counters.global_store.bytes, counters.global_store.unique_bytes), (output, output));
 }
 
 unsafe extern "C" {

@@ -64,7 +64,8 @@ pub struct Finding {
     pub thread: Option<[u32; 3]>,
     /// Line of the PTX text.
     pub line: u32,
-    /// Source file and line, if the PTX has line information.
+    /// Source file and line, if the PTX has line information, and where the function is called if it is inlined:
+    /// `tile.cuh:12, called at conv.cu:64`.
     pub source: Option<String>,
     /// The details.
     pub text: String,

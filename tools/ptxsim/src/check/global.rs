@@ -165,7 +165,10 @@ impl GlobalShadow {
             }
         }
         // After a plain write nobody asks for the reads before it any more.
-        let seen = if does == Does::Write { cell.read.swap(0, SeqCst) } else { cell.read.load(SeqCst) };
+        let mut seen = cell.read.load(SeqCst);
+        if does == Does::Write && seen != 0 {
+            seen = cell.read.swap(0, SeqCst);
+        }
         let Some(last) = unpack(seen) else { return Ok(()) };
         let own = last.block == clocks.block & MASK26;
         if seen & BLOCKS != 0 && own && !clocks.of(thread).knows_others(clocks.block) {
@@ -252,4 +255,56 @@ fn zero_cells(count: usize) -> Box<[Cell]> {
     // SAFETY: a `Cell` is two `AtomicU64` in C's layout, each of the size, alignment and bit validity of `u64`, so
     // that a slice of as many has the same layout; the box is the only owner.
     unsafe { Box::from_raw(Box::into_raw(words) as *mut [Cell]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::{Kind as Of, Memory};
+
+    /// A word of memory that blocks share, its shadow, and the clocks of two blocks.
+    fn two_blocks() -> (GlobalShadow, u64, Clocks, Clocks) {
+        let memory = Memory::new(1 << 20).unwrap();
+        let word = memory.allocate(4, Of::Device).unwrap();
+        (GlobalShadow::new(&memory.view(), 4), word, Clocks::new(0, 32), Clocks::new(1, 32))
+    }
+
+    #[test]
+    fn strong_accesses_do_not_race_with_each_other_in_any_order() {
+        let (shadow, word, a, b) = two_blocks();
+        shadow.access(&b, 0, word, 4, Does::StrongRead).unwrap();
+        shadow.access(&a, 0, word, 4, Does::Atomic).unwrap();
+        shadow.access(&b, 1, word, 4, Does::Atomic).unwrap();
+        shadow.access(&a, 2, word, 4, Does::StrongRead).unwrap();
+        assert!(
+            shadow.access(&a, 3, word, 4, Does::Read).unwrap_err().1.contains("atomic operation by thread 1")
+        );
+    }
+
+    #[test]
+    fn a_plain_write_is_not_hidden_by_atomic_operations_of_its_thread() {
+        let (shadow, word, a, b) = two_blocks();
+        shadow.access(&a, 3, word, 4, Does::Write).unwrap();
+        shadow.access(&a, 3, word, 4, Does::Atomic).unwrap();
+        let (kind, text) = shadow.access(&b, 0, word, 4, Does::Atomic).unwrap_err();
+        assert_eq!(kind, Kind::Race);
+        assert!(text.contains("races with the write by thread 3 of block 0"), "{text}");
+    }
+
+    #[test]
+    fn reads_by_several_blocks_race_with_a_write_unless_the_writer_heard_of_them() {
+        let (shadow, word, mut a, mut b) = two_blocks();
+        shadow.access(&a, 0, word, 4, Does::Read).unwrap();
+        shadow.access(&b, 0, word, 4, Does::Read).unwrap();
+        let mut released = Released::new();
+        release(&mut released, &mut a, 0, word, Order::Release, true);
+        acquire(&released, &mut b, 0, word, Order::Acquire);
+        shadow.access(&b, 0, word, 4, Does::Write).unwrap();
+        // Reads before the write are done with; those after it count again.
+        let (shadow, word, a, b) = two_blocks();
+        shadow.access(&a, 0, word, 4, Does::Read).unwrap();
+        shadow.access(&b, 0, word, 4, Does::Read).unwrap();
+        let text = shadow.access(&b, 0, word, 4, Does::Write).unwrap_err().1;
+        assert!(text.contains("races with the read by a thread of another block"), "{text}");
+    }
 }
