@@ -13,6 +13,7 @@ mod float;
 mod flow;
 mod form;
 mod integer;
+mod memory;
 mod straight;
 
 /// A number from the environment.
