@@ -6,6 +6,8 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../fragments/mod.rs"]
+mod fragments;
 
 mod convert;
 mod exact;
@@ -15,6 +17,7 @@ mod form;
 mod integer;
 mod memory;
 mod straight;
+mod tensor;
 
 /// A number from the environment.
 fn setting(name: &str, default: u64) -> u64 {
