@@ -105,8 +105,8 @@ pub enum Code {
     Predicate(Logic, Condition, Condition),
     /// `selp`: `d` = `s0` or `s1`; of 64 bits if the flag is set.
     Select(Condition, bool),
-    /// `add.cc`, `addc`, `sub.cc`, `subc` on 32 bits: subtract, carry in, carry out. The carry is a predicate.
-    Carry { subtract: bool, carry_in: Option<u32>, carry_out: Option<u32> },
+    /// `add.cc`, `addc`, `sub.cc`, `subc`: subtract, carry in, carry out, on 64 bits. The carry is a predicate.
+    Carry { subtract: bool, carry_in: Option<u32>, carry_out: Option<u32>, wide: bool },
     /// To an instruction.
     Branch(u32),
     /// `brx.idx`: to one of several by `s0`.
