@@ -105,8 +105,17 @@ pub enum Code {
     Predicate(Logic, Condition, Condition),
     /// `selp`: `d` = `s0` or `s1`; of 64 bits if the flag is set.
     Select(Condition, bool),
-    /// `add.cc`, `addc`, `sub.cc`, `subc`: subtract, carry in, carry out, on 64 bits. The carry is a predicate.
-    Carry { subtract: bool, carry_in: Option<u32>, carry_out: Option<u32>, wide: bool },
+    /// `add.cc`, `addc`, `sub.cc`, `subc`. The carry is a predicate.
+    Carry {
+        /// `sub`, whose carry is a borrow.
+        subtract: bool,
+        /// The carry that is added.
+        carry_in: Option<u32>,
+        /// The carry that is written.
+        carry_out: Option<u32>,
+        /// On 64 bits.
+        wide: bool,
+    },
     /// To an instruction.
     Branch(u32),
     /// `brx.idx`: to one of several by `s0`.
