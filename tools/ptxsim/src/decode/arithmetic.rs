@@ -114,20 +114,21 @@ impl Decoder<'_> {
     ) -> Result<(), DecodeError> {
         let operands = self.count(parts, 3..=3)?;
         let ty = parts.take_next().unwrap_or("");
-        if !matches!(ty, "u32" | "s32" | "b32") {
+        let Some(bits @ (32 | 64)) = width(ty).filter(|_| !ty.contains('f')) else {
             return self.error(format!("unknown instruction {}", parts.name()));
-        }
+        };
         let carry = match self.carry {
             Some(carry) => carry,
             None => *self.carry.insert(self.scopes.predicate()),
         };
-        let a = self.value(&operands[1], 32)?;
-        let b = self.value(&operands[2], 32)?;
-        let d = self.destination_of(&operands[0], 32)?;
+        let a = self.value(&operands[1], bits)?;
+        let b = self.value(&operands[2], bits)?;
+        let d = self.destination_of(&operands[0], bits)?;
         let code = Code::Carry {
             subtract,
             carry_in: carry_in.then_some(carry),
             carry_out: carry_out.then_some(carry),
+            wide: bits == 64,
         };
         self.emit(code, Operands { d, s: [a, b, Reg(0), Reg(0)] });
         Ok(())

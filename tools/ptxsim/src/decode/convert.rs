@@ -75,13 +75,13 @@ impl Decoder<'_> {
                 let sign = if from.starts_with('s') { "s64" } else { "u64" };
                 match (to, rounding) {
                     ("f32" | "f64", Some("rn")) => self.step(&format!("float.{to}.{sign}"), d, &[wide])?,
-                    // Exact in a double up to 53 bits: one rounding after it.
+                    // Exact in a double up to 53 bits.
                     ("f64", Some("rz" | "rm" | "rp")) if from_bits <= 32 => {
                         self.step(&format!("float.f64.{sign}"), d, &[wide])?;
                     }
-                    (_, Some(mode @ ("rn" | "rz" | "rm" | "rp"))) if from_bits <= 32 => {
+                    (_, Some(mode @ ("rn" | "rz" | "rm" | "rp"))) if to != "f64" => {
                         let value = self.scopes.register(64);
-                        self.step(&format!("float.f64.{sign}"), value, &[wide])?;
+                        self.step(&format!("odd.{sign}"), value, &[wide])?;
                         self.step(&format!("round.{mode}.{to}"), d, &[value])?;
                     }
                     _ => return unknown(self),

@@ -110,14 +110,16 @@ pub enum Code {
     Predicate(Logic, Condition, Condition),
     /// `selp`: `d` = `s0` or `s1`; of 64 bits if the flag is set.
     Select(Condition, bool),
-    /// `add.cc`, `addc`, `sub.cc`, `subc` on 32 bits: `d` from `s0`, `s1`.
+    /// `add.cc`, `addc`, `sub.cc`, `subc`: `d` from `s0`, `s1`. The carry is a predicate.
     Carry {
-        /// Subtracts.
+        /// `sub`, whose carry is a borrow.
         subtract: bool,
-        /// The predicate that is the carry (or borrow) in.
+        /// The carry that is added.
         carry_in: Option<u32>,
-        /// The predicate that takes the one out.
+        /// The carry that is written.
         carry_out: Option<u32>,
+        /// On 64 bits.
+        wide: bool,
     },
     /// To an instruction.
     Branch(u32),

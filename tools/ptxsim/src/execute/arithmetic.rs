@@ -328,6 +328,15 @@ pub fn round_single(value: f64, rounding: Rounding) -> f32 {
     directed(value, 0.0, rounding)
 }
 
+/// An integer rounded towards odd to a double, so that a second rounding sees what this one dropped.
+pub fn odd_double(magnitude: u64, negative: bool) -> f64 {
+    let shift = 11 - magnitude.leading_zeros().min(11);
+    let kept = magnitude >> shift;
+    let odd = kept | u64::from(kept << shift != magnitude);
+    let value = odd as f64 * (1u64 << shift) as f64;
+    if negative { -value } else { value }
+}
+
 /// A double rounded towards odd to a single, so that a second rounding sees what this one dropped.
 fn odd_single(value: f64) -> f32 {
     let single = directed(value, 0.0, Rounding::Zero);

@@ -17,7 +17,7 @@ use super::bulk::BulkCopy;
 use super::copy::CopyState;
 use super::matrix::{Operands, WgmmaState};
 use super::mbarrier::State;
-use super::registers::{Cells, LANES, Reg, lanes, wide_mut};
+use super::registers::{Cells, LANES, Reg, lanes, wide, wide_mut};
 use super::warp::{Flow, Group, Wait, Warp};
 
 /// What all blocks of a launch share.
@@ -311,20 +311,24 @@ impl<'a> Block<'a> {
                 self.stopped = true;
                 return Flow::Stop;
             }
-            Code::Carry { subtract, carry_in, carry_out } => {
+            Code::Carry { subtract, carry_in, carry_out, wide: on_64_bits } => {
                 let carry = carry_in.map_or(0, |p| warp.predicates[p as usize]);
                 let mut out = 0;
                 for lane in lanes(active) {
-                    let (a, b) = (warp.lane32(s[0], lane), warp.lane32(s[1], lane));
-                    // The carry of a subtraction is a borrow.
-                    let c = carry >> lane & 1;
-                    let wide = if *subtract {
-                        u64::from(a).wrapping_sub(u64::from(b)).wrapping_sub(u64::from(c))
-                    } else {
-                        u64::from(a) + u64::from(b) + u64::from(c)
+                    let (a, b) = match on_64_bits {
+                        true => (wide(&warp.registers, s[0])[lane], wide(&warp.registers, s[1])[lane]),
+                        false => (warp.lane32(s[0], lane).into(), warp.lane32(s[1], lane).into()),
                     };
-                    warp.registers[op.operands.d.0 as usize].0[lane] = wide as u32;
-                    out |= u32::from(wide >> 32 != 0) << lane;
+                    // The carry of a subtraction is a borrow.
+                    let b = i128::from(b) + i128::from(carry >> lane & 1);
+                    let sum = if *subtract { i128::from(a) - b } else { i128::from(a) + b };
+                    if *on_64_bits {
+                        wide_mut(&mut warp.registers, op.operands.d)[lane] = sum as u64;
+                    } else {
+                        warp.registers[op.operands.d.0 as usize].0[lane] = sum as u32;
+                    }
+                    let bits = if *on_64_bits { 64 } else { 32 };
+                    out |= u32::from(sum >> bits != 0) << lane;
                 }
                 if let Some(p) = carry_out {
                     warp.set_predicate(*p, out, active);

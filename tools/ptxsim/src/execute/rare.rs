@@ -221,6 +221,9 @@ operations! {
     SatF16x2 "saturate.f16x2":
         (a: u32) -> u32 = pairs([a], |[a]| f16::narrow(f64::from(saturate(f16::widen(a) as f32))));
 
+    SatF64 "saturate.f64": (a: f64) -> f64 = if a > 0.0 { a.min(1.0) } else { 0.0 };
+    ReluTf32 "relu.tf32": (a: u32) -> u32 = if a >> 31 == 0 { a } else { 0 };
+
     // `.satfinite` of what was rounded: an infinity to the largest number.
     FiniteF16 "finite.f16": (a: u16) -> u16 = if a & 0x7fff == 0x7c00 { a - 1 } else { a };
     FiniteBf16 "finite.bf16": (a: u16) -> u16 = if a & 0x7fff == 0x7f80 { a - 1 } else { a };
@@ -254,6 +257,8 @@ operations! {
     F32FromU64 "float.f32.u64": (a: u64) -> f32 = a as f32;
     F64FromS64 "float.f64.s64": (a: i64) -> f64 = a as f64;
     F64FromU64 "float.f64.u64": (a: u64) -> f64 = a as f64;
+    OddFromS64 "odd.s64": (a: i64) -> f64 = odd_double(a.unsigned_abs(), a < 0);
+    OddFromU64 "odd.u64": (a: u64) -> f64 = odd_double(a, false);
     F64FromF16 "widen.f16": (a: u16) -> f64 = f16::widen(a);
     F64FromBf16 "widen.bf16": (a: u16) -> f64 = bf16::widen(a);
     F64FromF32 "widen.f32" "cvt.f64.f32": (a: f32) -> f64 = f64::from(a);

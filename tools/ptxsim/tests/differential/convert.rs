@@ -69,8 +69,8 @@ fn product(a: &[Kind], b: &[Kind]) -> Vec<(Kind, Kind)> {
 
 fn from_integer(f: &mut Forms, from: &str, fw: u32, fs: bool, to: &str, format: Format, width: u32) {
     for (name, mode) in MODES {
-        // From 64 bits, the machine only knows what compilers emit for C.
-        if fw == 64 && (name != ".rn" || width == 16) {
+        // The machine rounds 64 bits to doubles in one way only.
+        if fw == 64 && width == 64 && mode != Mode::Nearest {
             continue;
         }
         let plain = move |s: &[u64]| encode(exact::from_integer(value(s[0], fw, fs)), format, mode);
@@ -112,7 +112,7 @@ fn to_integer(f: &mut Forms, to: &str, tw: u32, ts: bool, from: &str, format: Fo
 
 /// The machine knows `.sat` of these.
 fn saturates(ty: &str) -> bool {
-    matches!(ty, "f16" | "f32")
+    matches!(ty, "f16" | "f32" | "f64")
 }
 
 /// Between floats: rounded to the format, or to integers within it.
@@ -196,7 +196,7 @@ fn narrow(f: &mut Forms) {
         f.one(&format!("cvt.rna{with}.tf32.f32"), Kind::R, &[single], move |s| tf32(s[0], Mode::Away, with));
     }
     for (name, mode) in &MODES[..2] {
-        for with in ["", ".satfinite"] {
+        for with in ["", ".relu", ".satfinite", ".satfinite.relu"] {
             let mode = *mode;
             f.one(&format!("cvt{name}{with}.tf32.f32"), Kind::R, &[single], move |s| tf32(s[0], mode, with));
         }

@@ -191,6 +191,10 @@ fn halves(f: &mut Forms, ty: &'static str, format: Format, pair: bool) {
     }
     add("neg".into(), 1, Box::new(|s| s[0] ^ 0x8000));
     add("abs".into(), 1, Box::new(|s| s[0] & 0x7fff));
+    if format == F16 {
+        add("neg.ftz".into(), 1, Box::new(|s| F16.flush(s[0]) ^ 0x8000));
+        add("abs.ftz".into(), 1, Box::new(|s| F16.flush(s[0]) & 0x7fff));
+    }
 }
 
 /// Whether a comparison of floats holds: the second half of the list also holds for NaNs.
@@ -268,8 +272,8 @@ fn comparison(
         let t = simple(s);
         [t.into(), (!t).into(), 0, 0]
     });
-    let logic: [(&str, fn(bool, bool) -> bool); 3] =
-        [("and", |a, b| a & b), ("or", |a, b| a | b), ("xor", |a, b| a ^ b)];
+    type Logic = fn(bool, bool) -> bool;
+    let logic: [(&str, Logic); 3] = [("and", |a, b| a & b), ("or", |a, b| a | b), ("xor", |a, b| a ^ b)];
     let with = Source(Kind::P, Also::Negated);
     let results: [(&str, u64); 3] = [("u32", mask(32)), ("s32", mask(32)), ("f32", F32.one())];
     for (name, combine) in logic {

@@ -214,15 +214,18 @@ fn pairs(f: &mut Forms) {
 
 /// Sums and differences of several words.
 fn carries(f: &mut Forms) {
-    let two = [int(Kind::R); 2];
-    for (op, sign) in [("add", 1), ("sub", -1)] {
-        for (suffix, reads, writes) in [(".cc", false, true), ("c.cc", true, true), ("c", true, false)] {
-            let form = f.text(format!("{op}{suffix}.u32 $0, &0, &1;"), &[Kind::R], &two, move |s| {
-                let carry = if reads { i128::from(s[2]) } else { 0 };
-                let sum = i128::from(s[0]) + sign * (i128::from(s[1]) + carry);
-                [wrap(sum, 32), u64::from(!(0..1 << 32).contains(&sum)), 0, 0]
-            });
-            (form.reads_carry, form.writes_carry) = (reads, writes);
+    for w in [32, 64] {
+        let kind = Kind::of(w);
+        for (op, sign) in [("add", 1), ("sub", -1)] {
+            for (suffix, reads, writes) in [(".cc", false, true), ("c.cc", true, true), ("c", true, false)] {
+                let text = format!("{op}{suffix}.u{w} $0, &0, &1;");
+                let form = f.text(text, &[kind], &[int(kind); 2], move |s| {
+                    let carry = if reads { i128::from(s[2]) } else { 0 };
+                    let sum = i128::from(s[0]) + sign * (i128::from(s[1]) + carry);
+                    [wrap(sum, w), u64::from(!(0..1 << w).contains(&sum)), 0, 0]
+                });
+                (form.reads_carry, form.writes_carry) = (reads, writes);
+            }
         }
     }
 }

@@ -119,8 +119,8 @@ impl Writer<'_> {
                 }
                 self.line(&format!("{end}:"));
             }
-            Statement::Loop { depth, turns, bits, bottom, body } => {
-                self.turns(*depth, *turns, *bits, *bottom, body)
+            Statement::Loop { counter, turns, bits, bottom, body } => {
+                self.turns(*counter, *turns, *bits, *bottom, body)
             }
             Statement::Leave { what, condition, mask } => self.leave(*what, *condition, *mask),
             Statement::Switch { on, cases } => {
@@ -155,14 +155,18 @@ impl Writer<'_> {
         }
     }
 
-    fn turns(&mut self, depth: usize, turns: usize, bits: u32, bottom: bool, body: &[Statement]) {
+    fn turns(&mut self, counter: usize, turns: Value, bits: u32, bottom: bool, body: &[Statement]) {
         let (top, next, end) = (self.label(), self.label(), self.label());
         let p = format!("%p{}", self.predicates);
         self.predicates += 1;
-        self.line(&format!("and.b32 %c{depth}, %v{turns}, {};\n{top}:", (1 << bits) - 1));
+        self.line(&format!(
+            "mov.b32 %c{counter}, {}; and.b32 %c{counter}, %c{counter}, {};\n{top}:",
+            text(turns),
+            (1 << bits) - 1
+        ));
         if !bottom {
             self.line(&format!(
-                "setp.eq.u32 {p}, %c{depth}, 0;\n@{p} bra {end};\nsub.u32 %c{depth}, %c{depth}, 1;"
+                "setp.eq.u32 {p}, %c{counter}, 0;\n@{p} bra {end};\nsub.u32 %c{counter}, %c{counter}, 1;"
             ));
         }
         self.loops.push((next.clone(), end.clone()));
@@ -171,7 +175,7 @@ impl Writer<'_> {
         self.line(&format!("{next}:"));
         if bottom {
             self.line(&format!(
-                "sub.u32 %c{depth}, %c{depth}, 1;\nsetp.gt.s32 {p}, %c{depth}, 0;\n@{p} bra {top};"
+                "sub.u32 %c{counter}, %c{counter}, 1;\nsetp.gt.s32 {p}, %c{counter}, 0;\n@{p} bra {top};"
             ));
         } else {
             self.line(&format!("bra {top};"));
@@ -201,7 +205,8 @@ impl Writer<'_> {
                 for store in STORE.split_inclusive("; ") {
                     self.line(&format!("@{p} {store}"));
                 }
-                self.line(&format!("@{p} exit;"));
+                let leave = if self.predicates.is_multiple_of(2) { "exit" } else { "ret" };
+                self.line(&format!("@{p} {leave};"));
             }
         }
     }

@@ -14,8 +14,10 @@ const REDUCTIONS: [&str; 8] =
 struct Place {
     /// Levels of nesting left.
     depth: usize,
-    /// Loops around.
+    /// Loops around that may be left.
     loops: usize,
+    /// Loops around.
+    counters: usize,
     /// The register that holds the lanes that come here, if that is known.
     mask: Option<usize>,
     /// Lanes that come here are all of the warp.
@@ -49,6 +51,7 @@ pub fn program(random: &mut Random) -> Program {
         let place = Place {
             depth: 2,
             loops: 0,
+            counters: 0,
             mask: None,
             full: false,
             exits: false,
@@ -63,6 +66,7 @@ pub fn program(random: &mut Random) -> Program {
     let place = Place {
         depth: 4,
         loops: 0,
+        counters: 0,
         mask: Some(0),
         full: true,
         exits: true,
@@ -121,12 +125,7 @@ impl Generator<'_> {
         let d = self.below(place.variables);
         match self.below(16) {
             0..=2 if place.depth > 0 => self.branch(place, inner, known),
-            3 | 4 if place.depth > 0 && place.loops < 3 => {
-                let (turns, bits, bottom) =
-                    (self.below(place.variables), 1 + self.below(2) as u32, self.below(2) == 0);
-                let body = self.body(Place { loops: place.loops + 1, ..inner });
-                Statement::Loop { depth: place.loops, turns, bits, bottom, body }
-            }
+            3 | 4 if place.depth > 0 && place.counters < 3 => self.turns(place, inner, known),
             5 if place.depth > 0 => {
                 let count = 1 + self.below(5);
                 let cases = (0..count).map(|_| (self.body(inner), self.below(4) == 0)).collect();
@@ -164,6 +163,20 @@ impl Generator<'_> {
         let then = self.body(side(masks[1]));
         let otherwise = self.body(side(masks[2]));
         Statement::If { condition, then, otherwise, masks: Some(masks), uniform }
+    }
+
+    fn turns(&mut self, place: Place, inner: Place, known: Option<usize>) -> Statement {
+        let (bits, bottom) = (1 + self.below(2) as u32, self.below(2) == 0);
+        let counters = place.counters + 1;
+        let (turns, inner) = if known.is_some() && self.below(2) == 0 {
+            // All lanes take the same turns, and stay together if none leaves.
+            let inner = Place { mask: known, full: place.full, exits: false, loops: 0, ..inner };
+            (Value::Constant(self.below(4) as u32), inner)
+        } else {
+            (Value::Variable(self.below(place.variables)), Place { loops: place.loops + 1, ..inner })
+        };
+        let body = self.body(Place { counters, ..inner });
+        Statement::Loop { counter: place.counters, turns, bits, bottom, body }
     }
 
     fn leave(&mut self, place: Place, known: Option<usize>) -> Statement {

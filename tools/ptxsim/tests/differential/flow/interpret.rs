@@ -141,9 +141,8 @@ impl Frame<'_> {
         }
     }
 
-    fn turns(&mut self, turns: usize, bits: u32, bottom: bool, body: &[Statement], mut mask: u32) -> u32 {
-        let mut left: [u32; LANES] =
-            std::array::from_fn(|lane| self.variables[turns][lane] & ((1 << bits) - 1));
+    fn turns(&mut self, turns: Value, bits: u32, bottom: bool, body: &[Statement], mut mask: u32) -> u32 {
+        let mut left: [u32; LANES] = std::array::from_fn(|lane| self.value(turns, lane) & ((1 << bits) - 1));
         let mut out = 0;
         let mut first = bottom;
         loop {

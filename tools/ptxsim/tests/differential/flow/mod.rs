@@ -74,10 +74,10 @@ enum Statement {
         masks: Option<[usize; 3]>,
         uniform: bool,
     },
-    /// Turns: the low bits of a variable, at least one if tested at the bottom.
+    /// Turns: the low bits of a value, at least one if tested at the bottom; the counter has a number.
     Loop {
-        depth: usize,
-        turns: usize,
+        counter: usize,
+        turns: Value,
         bits: u32,
         bottom: bool,
         body: Vec<Statement>,

@@ -264,12 +264,20 @@ impl Instruction {
     }
 }
 
-/// A constant as PTX spells it: hexadecimal or decimal, signed or not.
+/// A constant as PTX spells it: hexadecimal or decimal, signed or not, and floats with a point if they are short.
 fn constant(kind: Kind, also: Also, value: u64) -> String {
+    let number = match also {
+        Also::Single => f64::from(f32::from_bits(value as u32)),
+        Also::Double => f64::from_bits(value),
+        _ => f64::NAN,
+    };
+    if number.abs() < 1000.0 && number != 0.0 && (2.0 * number).fract() == 0.0 {
+        return format!("{number:.1}");
+    }
     match also {
         Also::Single => format!("0f{value:08X}"),
         Also::Double => format!("0d{value:016X}"),
-        _ if value % 3 == 0 => format!("{value:#x}"),
+        _ if value.is_multiple_of(3) => format!("{value:#x}"),
         _ => {
             let shift = 64 - kind.bits();
             format!("{}", (value << shift) as i64 >> shift)
@@ -321,9 +329,9 @@ fn instruction(
 fn chain(to: &mut Vec<Instruction>, random: &mut Random, forms: &[Form], guard: Option<(usize, bool)>) {
     let op = if random.below(2) == 0 { "add" } else { "sub" };
     let middle = random.below(3) as usize;
-    let names = ["%.cc.u32"].into_iter().chain(std::iter::repeat_n("%c.cc.u32", middle)).chain(["%c.u32"]);
-    for name in names {
-        let name = name.replace('%', op);
+    let suffixes = [".cc"].into_iter().chain(std::iter::repeat_n("c.cc", middle)).chain(["c"]);
+    for suffix in suffixes {
+        let name = format!("{op}{suffix}.u{}", if random.below(2) == 0 { 32 } else { 64 });
         let form = forms.iter().position(|f| f.text.starts_with(&format!("{name} "))).expect("a form");
         to.push(instruction(random, forms, form, guard));
     }

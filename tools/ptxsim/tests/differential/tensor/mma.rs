@@ -83,7 +83,7 @@ fn check(form: &Form, seed: u64, in_place: bool) {
     let a = integers(random, 16 * k, range(a_type).0, range(a_type).1);
     let b = integers(random, k * 8, range(b_type).0, range(b_type).1);
     let mut c = integers(random, 16 * 8, -100, 100);
-    if d_type == "s32" && seed % 2 == 0 {
+    if d_type == "s32" && seed.is_multiple_of(2) {
         // Near the ends, where sums saturate or wrap.
         c.iter_mut()
             .enumerate()

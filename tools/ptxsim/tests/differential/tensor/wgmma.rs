@@ -231,7 +231,7 @@ fn check(case: &Case, seed: u64) {
     });
     let ptx = case.ptx(image.len());
     let mut machine = Machine::new();
-    machine.options.seed = (seed % 2 == 0).then_some(seed);
+    machine.options.seed = seed.is_multiple_of(2).then_some(seed);
     let module = machine.load(&ptx);
     let at = [machine.put(&image), machine.put(&registers), machine.put(&accumulators)];
     let params = at.into_iter().fold(Params::default(), Params::with).with(u32::from(case.scale) * 77);
