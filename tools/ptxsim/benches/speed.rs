@@ -11,7 +11,7 @@ use ptxsim::module::Module;
 #[path = "../tests/common/mod.rs"]
 mod common;
 
-use common::{Machine, Params, compile, conv, grid, told};
+use common::{Machine, Params, compile, conv, told};
 
 /// Rounds of the loops below.
 const ROUNDS: u32 = 5000;
@@ -111,12 +111,15 @@ fn speed(c: &mut Criterion) {
 
     let mut group = c.benchmark_group("macs");
     group.sample_size(10).throughput(Throughput::Elements(conv::MACS));
-    for (name, file, arch) in [("conv_mma", "conv.cu", "compute_80"), ("conv_wgmma", "conv90.cu", "compute_90a")] {
+    for (name, file, arch) in
+        [("conv_mma", "conv.cu", "compute_80"), ("conv_wgmma", "conv90.cu", "compute_90a")]
+    {
         let Some(ptx) = compile(file, arch, &[]) else { continue };
         for check in [false, true] {
             let machine = machine(check);
             let module = machine.load(&ptx);
-            let launch = if arch == "compute_80" { conv::prepare80(&machine) } else { conv::prepare90(&machine) };
+            let launch =
+                if arch == "compute_80" { conv::prepare80(&machine) } else { conv::prepare90(&machine) };
             let id = BenchmarkId::new(name, if check { "checked" } else { "unchecked" });
             group.bench_function(id, |b| {
                 one.install(|| {
@@ -128,7 +131,6 @@ fn speed(c: &mut Criterion) {
             });
         }
     }
-    let _ = grid;
 }
 
 criterion_group!(benches, speed);

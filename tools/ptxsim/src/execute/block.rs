@@ -100,6 +100,9 @@ pub struct Block<'a> {
     pub(super) stopped: bool,
 }
 
+/// Turns of all warps after which a bulk copy arrives at the latest.
+const LONGEST_COPY: u32 = 16;
+
 impl<'a> Block<'a> {
     /// The block with an index in the grid.
     pub fn new(grid: &'a Grid<'a>, index: u64, count: bool) -> Block<'a> {
@@ -215,6 +218,8 @@ impl<'a> Block<'a> {
     pub fn run(&mut self) {
         let mut warps: Vec<Warp> = (0..self.live.len()).map(|id| self.warp(id)).collect();
         let count = warps.len();
+        // Copies arrive late, but they do arrive while warps poll.
+        let mut polled = 0;
         loop {
             let mut progress = false;
             let first = if self.grid.seed.is_some() { self.next_random() as usize } else { 0 };
@@ -240,12 +245,14 @@ impl<'a> Block<'a> {
             if warps.iter().all(|w| w.groups.is_empty()) {
                 break;
             }
-            if !progress {
-                if self.bulk.is_empty() {
-                    self.report_deadlock(&warps, "no thread can go on");
-                    return;
-                }
+            if !progress && self.bulk.is_empty() {
+                self.report_deadlock(&warps, "no thread can go on");
+                return;
+            }
+            polled = if self.bulk.is_empty() { 0 } else { polled + 1 };
+            if !self.bulk.is_empty() && (!progress || polled > LONGEST_COPY) {
                 self.run_bulk(0);
+                polled = 0;
             }
             if self.executed > self.grid.watchdog {
                 self.report_deadlock(&warps, "no end in sight");

@@ -10,16 +10,17 @@ use super::bulk::Store;
 use super::registers::{LANES, lanes};
 use super::warp::Warp;
 
-/// One lane's `cp.async`.
+/// One `cp.async` of the lanes that have not yet waited for it.
 #[derive(Clone, Copy, Debug)]
 struct Copy {
-    lane: usize,
-    /// Number of the lane's group.
-    group: u32,
-    offset: u32,
+    lanes: u32,
     bytes: u32,
-    /// Host address of the source and bytes to read.
-    source: Option<(u64, u32)>,
+    /// Number of each lane's group.
+    groups: [u32; LANES],
+    /// Shared offset of each lane's destination.
+    offsets: [u32; LANES],
+    /// Host address of each lane's source, and bytes to read from it.
+    sources: [(u64, u32); LANES],
 }
 
 /// The asynchronous copies of a warp's lanes.
@@ -58,6 +59,13 @@ impl Block<'_> {
         let from = self.addresses(warp, op.source);
         let ignore = op.ignore.map_or(0, |c| warp.condition(c));
         let (mut read, mut written) = (0, 0);
+        let mut copy = Copy {
+            lanes: 0,
+            bytes: op.bytes,
+            groups: warp.copies.committed,
+            offsets: [0; LANES],
+            sources: [(0, 0); LANES],
+        };
         for lane in lanes(active) {
             let size = match op.size {
                 _ if ignore >> lane & 1 == 1 => 0,
@@ -70,7 +78,6 @@ impl Block<'_> {
                 continue;
             }
             let Some(offset) = self.shared_offset(to[lane], op.bytes, pc, warp.id, lane) else { continue };
-            let mut source = None;
             if size > 0 {
                 // The address must suit the whole copy; only `size` bytes are read.
                 if from[lane] & u64::from(op.bytes - 1) != 0 {
@@ -79,7 +86,7 @@ impl Block<'_> {
                     continue;
                 }
                 match self.global_run(warp, pc, lane, from[lane], size, Does::Read) {
-                    Some(at) => source = Some((at as u64, size)),
+                    Some(at) => copy.sources[lane] = (at as u64, size),
                     None => continue,
                 }
                 read |= 1 << lane;
@@ -99,9 +106,10 @@ impl Block<'_> {
                 }
             }
             self.shared[offset as usize..(offset + op.bytes) as usize].fill(0xff);
-            let group = warp.copies.committed[lane];
-            warp.copies.copies.push(Copy { lane, group, offset, bytes: op.bytes, source });
+            copy.offsets[lane] = offset;
         }
+        copy.lanes = written;
+        warp.copies.copies.push(copy);
         if let Some(counters) = &mut self.counters {
             if read != 0 {
                 counters.global(pc, false, &from, read, op.bytes);
@@ -136,20 +144,23 @@ impl Block<'_> {
     pub(super) fn copy_wait(&mut self, warp: &mut Warp, groups: Option<u32>, active: u32) {
         let committed = warp.copies.committed;
         let mut copies = std::mem::take(&mut warp.copies.copies);
-        copies.retain(|copy| {
-            let waited = active >> copy.lane & 1 == 1
-                && groups.is_none_or(|n| copy.group.saturating_add(n) < committed[copy.lane]);
-            if waited {
-                self.finish_copy(warp.id, copy);
+        copies.retain_mut(|copy| {
+            for lane in lanes(copy.lanes & active) {
+                if groups.is_none_or(|n| copy.groups[lane].saturating_add(n) < committed[lane]) {
+                    self.finish_copy(warp.id, copy, lane);
+                    copy.lanes &= !(1 << lane);
+                }
             }
-            !waited
+            copy.lanes != 0
         });
         warp.copies.copies = copies;
     }
 
-    fn finish_copy(&mut self, warp: usize, copy: &Copy) {
-        let to = &mut self.shared[copy.offset as usize..(copy.offset + copy.bytes) as usize];
-        let (source, size) = copy.source.unwrap_or((0, 0));
+    #[inline]
+    fn finish_copy(&mut self, warp: usize, copy: &Copy, lane: usize) {
+        let (offset, bytes) = (copy.offsets[lane], copy.bytes);
+        let to = &mut self.shared[offset as usize..(offset + bytes) as usize];
+        let (source, size) = copy.sources[lane];
         // Source and destination are aligned to the whole copy, so words are, up to the last one.
         for (i, word) in to.as_chunks_mut::<4>().0.iter_mut().enumerate() {
             let at = (source as *mut u8).wrapping_add(4 * i);
@@ -168,8 +179,7 @@ impl Block<'_> {
             *word = value.to_le_bytes();
         }
         if let Some(checker) = &mut self.checker {
-            let thread = warp * LANES + copy.lane;
-            checker.shadow.copied(&checker.clocks, thread, copy.offset, copy.bytes);
+            checker.shadow.copied(&checker.clocks, warp * LANES + lane, offset, bytes);
         }
     }
 }
