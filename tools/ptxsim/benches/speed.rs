@@ -7,7 +7,6 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use ptxsim::launch::Config;
 use ptxsim::module::Module;
 
-#[allow(dead_code)] // shared with the tests
 #[path = "../tests/common/mod.rs"]
 mod common;
 

@@ -10,6 +10,15 @@ use super::program::{Code, Condition, Logic};
 use super::scope::Binding;
 use super::{DecodeError, Decoder};
 
+/// A comparison, from the modifiers of `setp` or `set`.
+struct Comparison<'p> {
+    test: Test,
+    logic: Option<Logic>,
+    /// Type of the result, where one stands before that of the sources.
+    result: Option<&'p str>,
+    sources: [Reg; 4],
+}
+
 impl Decoder<'_> {
     /// An instruction of the table, with what `.ftz`, `.sat` and `.relu` add before and after it.
     pub(super) fn arithmetic(&mut self, parts: &mut Parts) -> Result<(), DecodeError> {
@@ -45,7 +54,8 @@ impl Decoder<'_> {
             let narrow = half && ty.ends_with("16") && !(i == 2 && rest.contains(&"wide"));
             let bits = if narrow && signature.bits[i] == 32 { 16 } else { signature.bits[i] };
             sources[i] = self.value(&operands[i + 1], bits)?;
-            if flush && ty != "f64" {
+            // Of what `slct` reads, only the number that it tests is a float of the last type.
+            if flush && ty != "f64" && (base != "slct" || i == 2) {
                 let flushed = self.scopes.register(32);
                 self.step(&format!("flush.{ty}"), flushed, &[sources[i]])?;
                 sources[i] = flushed;
@@ -53,7 +63,7 @@ impl Decoder<'_> {
         }
         let d = self.destination_of(&operands[0], signature.out)?;
         self.alu(alu, d, &sources[..signature.sources]);
-        if flush && ty != "f64" {
+        if flush && ty != "f64" && base != "slct" {
             self.step(&format!("flush.{ty}"), d, &[d])?;
         }
         if saturate {
@@ -212,7 +222,10 @@ impl Decoder<'_> {
             Operand::Pair(d, other) => (self.predicate(d)?, self.predicate(other)?),
             single => (self.predicate(single)?, None),
         };
-        let (test, logic, sources) = self.comparison(parts, &operands[1..3])?;
+        let Comparison { test, logic, result, sources } = self.comparison(parts, &operands[1..3])?;
+        if result.is_some() {
+            return self.error(format!("unknown instruction {}", parts.name()));
+        }
         let with = match operands.get(3) {
             Some(operand) => self.condition(operand)?,
             None => Condition::Constant(true),
@@ -231,12 +244,12 @@ impl Decoder<'_> {
         Ok(())
     }
 
-    /// The comparison that modifiers name, and its sources.
-    fn comparison(
+    /// The comparison that modifiers name.
+    fn comparison<'p>(
         &mut self,
-        parts: &mut Parts,
+        parts: &mut Parts<'p>,
         operands: &[Operand],
-    ) -> Result<(Test, Option<Logic>, [Reg; 4]), DecodeError> {
+    ) -> Result<Comparison<'p>, DecodeError> {
         let flush = parts.take("ftz");
         let logic = match parts.take_one(&["and", "or", "xor"]) {
             Some("and") => Some(Logic::And),
@@ -244,7 +257,8 @@ impl Decoder<'_> {
             Some(_) => Some(Logic::Xor),
             None => None,
         };
-        let key = parts.take_rest();
+        let mut key = parts.take_rest();
+        let result = if key.len() == 3 { Some(key.remove(1)) } else { None };
         let ty = *key.last().unwrap_or(&"");
         let Some(test) = Test::named(&key.join(".")) else {
             return self.error(format!("unknown instruction {}", parts.name()));
@@ -259,20 +273,18 @@ impl Decoder<'_> {
                 sources[i] = flushed;
             }
         }
-        Ok((test, logic, sources))
+        Ok(Comparison { test, logic, result, sources })
     }
 
     /// `set`: a comparison as all ones, or 1.0.
     fn set(&mut self, parts: &mut Parts) -> Result<(), DecodeError> {
         let operands = self.count(parts, 3..=4)?;
-        let yes = match parts.take_one(&["u32", "s32", "f32"]) {
-            // The destination's type stands before that of the sources.
+        let Comparison { test, logic, result, sources } = self.comparison(parts, &operands[1..3])?;
+        let yes = match result {
             Some("f32") => 1f32.to_bits(),
-            Some(_) => !0,
-            None => return self.error(format!("unknown instruction {}", parts.name())),
+            Some("u32" | "s32") => !0,
+            _ => return self.error(format!("unknown instruction {}", parts.name())),
         };
-        // `set.lt.u32.u32` names one type twice; `take_one` took the first of the two.
-        let (test, logic, sources) = self.comparison(parts, &operands[1..3])?;
         let with = match operands.get(3) {
             Some(operand) => self.condition(operand)?,
             None => Condition::Constant(true),

@@ -15,7 +15,7 @@ impl Decoder<'_> {
         let rounding = parts.take_one(&["rni", "rzi", "rmi", "rpi", "rn", "rna", "rz", "rm", "rp"]);
         let flush = parts.take("ftz");
         let saturate = parts.take("sat");
-        parts.take("satfinite"); // only narrower formats saturate, and those are refused below
+        let finite = parts.take("satfinite");
         let relu = parts.take("relu");
         let (to, from) = match parts.take_rest()[..] {
             [to, from] => (to, from),
@@ -34,6 +34,9 @@ impl Decoder<'_> {
             }
             let d = self.destination_of(&operands[0], 32)?;
             self.step("pack.b32.b16", d, &halves)?;
+            if finite {
+                self.step(&format!("finite.{to}"), d, &[d])?;
+            }
             return if relu { self.step(&format!("relu.{to}"), d, &[d]) } else { Ok(()) };
         }
         let operands = if operands.len() == 2 { operands } else { self.count(parts, 2..=2)? };
@@ -63,22 +66,27 @@ impl Decoder<'_> {
                 let integral = self.scopes.register(64);
                 self.step(&format!("integral.{mode}"), integral, &[value])?;
                 let wide = self.scopes.register(64);
-                self.step(&format!("int.{to}"), wide, &[integral])?;
+                let name = if from == "f64" { format!("int.{to}.f64") } else { format!("int.{to}") };
+                self.step(&name, wide, &[integral])?;
                 self.narrow_integer(wide, to, d, d_bits)
             }
             (false, true) => {
                 let wide = self.widen_integer(a, from, from_bits)?;
                 let sign = if from.starts_with('s') { "s64" } else { "u64" };
                 match (to, rounding) {
-                    ("f32" | "f64", Some("rn")) => self.step(&format!("float.{to}.{sign}"), d, &[wide]),
+                    ("f32" | "f64", Some("rn")) => self.step(&format!("float.{to}.{sign}"), d, &[wide])?,
                     // Exact in a double up to 53 bits: one rounding after it.
+                    ("f64", Some("rz" | "rm" | "rp")) if from_bits <= 32 => {
+                        self.step(&format!("float.f64.{sign}"), d, &[wide])?;
+                    }
                     (_, Some(mode @ ("rn" | "rz" | "rm" | "rp"))) if from_bits <= 32 => {
                         let value = self.scopes.register(64);
                         self.step(&format!("float.f64.{sign}"), value, &[wide])?;
-                        self.step(&format!("round.{mode}.{to}"), d, &[value])
+                        self.step(&format!("round.{mode}.{to}"), d, &[value])?;
                     }
-                    _ => unknown(self),
+                    _ => return unknown(self),
                 }
+                if saturate { self.step(&format!("saturate.{to}"), d, &[d]) } else { Ok(()) }
             }
             (false, false) => {
                 if let Some(mode @ ("rni" | "rzi" | "rmi" | "rpi")) = rounding {
@@ -95,6 +103,9 @@ impl Decoder<'_> {
                 }
                 if flush && to == "f32" {
                     self.step("flush.f32", d, &[d])?;
+                }
+                if finite {
+                    self.step(&format!("finite.{to}"), d, &[d])?;
                 }
                 if saturate {
                     self.step(&format!("saturate.{to}"), d, &[d])?;

@@ -132,10 +132,15 @@ fn sum_error(a: f64, b: f64, sum: f64) -> f64 {
 pub fn add_directed(a: f32, b: f32, rounding: Rounding) -> f32 {
     let (a, b) = (f64::from(a), f64::from(b));
     let sum = a + b;
-    if sum == 0.0 && a != 0.0 {
+    if cancels(a, b, sum) {
         return if rounding == Rounding::Down { -0.0 } else { 0.0 };
     }
     directed(sum, sum_error(a, b, sum), rounding)
+}
+
+/// A sum is zero, and not that of two zeros with the same sign: the rounding decides its sign.
+fn cancels(a: f64, b: f64, sum: f64) -> bool {
+    sum == 0.0 && a.is_sign_negative() != b.is_sign_negative()
 }
 
 /// `a · b` of singles: exact in a double.
@@ -147,7 +152,7 @@ pub fn mul_directed(a: f32, b: f32, rounding: Rounding) -> f32 {
 pub fn fma_directed(a: f32, b: f32, c: f32, rounding: Rounding) -> f32 {
     let (product, c) = (f64::from(a) * f64::from(b), f64::from(c));
     let sum = product + c;
-    if sum == 0.0 && product != 0.0 {
+    if cancels(product, c, sum) {
         return if rounding == Rounding::Down { -0.0 } else { 0.0 };
     }
     directed(sum, sum_error(product, c, sum), rounding)
@@ -270,7 +275,7 @@ impl Half for f16 {
         f16::from_bits(bits).to_f64()
     }
     fn narrow(value: f64) -> u16 {
-        if value.is_nan() { 0x7fff } else { f16::from_f64(value).to_bits() }
+        round_f16(value, Rounding::Nearest)
     }
 }
 
@@ -289,10 +294,17 @@ pub fn half2<H: Half>(a: u16, b: u16, f: impl Fn(f64, f64) -> f64) -> u16 {
     H::narrow(f(H::widen(a), H::widen(b)))
 }
 
-/// `a · b + c` of halves: the product is exact in a double, and a sum that a double rounds is not near a tie of
-/// the half.
+/// `a · b + c` of halves: the product is exact in a double. The sum is rounded to odd there, so that a product on a
+/// tie of the half still shows which way a tiny addend moved it.
 pub fn half_fma<H: Half>(a: u16, b: u16, c: u16) -> u16 {
-    H::narrow(H::widen(a) * H::widen(b) + H::widen(c))
+    let (product, c) = (H::widen(a) * H::widen(b), H::widen(c));
+    let sum = product + c;
+    let error = sum_error(product, c, sum);
+    let even = sum.to_bits() & 1 == 0;
+    if !even || error == 0.0 || error.is_nan() {
+        return H::narrow(sum);
+    }
+    H::narrow(if error > 0.0 { sum.next_up() } else { sum.next_down() })
 }
 
 /// `min` or `max` of halves: a NaN loses unless it shall win.
@@ -316,12 +328,19 @@ pub fn round_single(value: f64, rounding: Rounding) -> f32 {
     directed(value, 0.0, rounding)
 }
 
+/// A double rounded towards odd to a single, so that a second rounding sees what this one dropped.
+fn odd_single(value: f64) -> f32 {
+    let single = directed(value, 0.0, Rounding::Zero);
+    let inexact = single.is_finite() && f64::from(single) != value;
+    f32::from_bits(single.to_bits() | u32::from(inexact))
+}
+
 /// A double rounded to half precision.
 pub fn round_f16(value: f64, rounding: Rounding) -> u16 {
     if value.is_nan() {
         return 0x7fff;
     }
-    let nearest = f16::from_f64(value);
+    let nearest = f16::from_f32(odd_single(value)); // `f16::from_f64` would round twice
     step(value, nearest.to_f64(), nearest.to_bits(), 0x7bff, rounding)
 }
 
@@ -330,11 +349,8 @@ pub fn round_bf16(value: f64, rounding: Rounding) -> u16 {
     if value.is_nan() {
         return 0x7fff;
     }
-    // Towards odd in the single, so that the second rounding sees what the first one dropped.
-    let single = directed(value, 0.0, Rounding::Zero);
-    let odd = single.to_bits() | u32::from(f64::from(single) != value && single.is_finite());
+    let odd = odd_single(value).to_bits();
     let nearest = ((odd + 0x7fff + (odd >> 16 & 1)) >> 16) as u16;
-    let nearest = if single.is_infinite() { (single.to_bits() >> 16) as u16 } else { nearest };
     step(value, bf16::widen(nearest), nearest, 0x7f7f, rounding)
 }
 

@@ -20,6 +20,12 @@ operations! {
         (a: u32, b: u32, c: f32) -> u32 = if c >= 0.0 { a } else { b };
     Slct64 "slct.u64.s32" "slct.b64.s32" "slct.s64.s32" "slct.f64.s32":
         (a: u64, b: u64, c: i32) -> u64 = if c >= 0 { a } else { b };
+    Slct64F32 "slct.u64.f32" "slct.b64.f32" "slct.s64.f32" "slct.f64.f32":
+        (a: u64, b: u64, c: f32) -> u64 = if c >= 0.0 { a } else { b };
+    Slct16 "slct.u16.s32" "slct.b16.s32" "slct.s16.s32":
+        (a: u16, b: u16, c: i32) -> u16 = if c >= 0 { a } else { b };
+    Slct16F32 "slct.u16.f32" "slct.b16.f32" "slct.s16.f32":
+        (a: u16, b: u16, c: f32) -> u16 = if c >= 0.0 { a } else { b };
 
     // Integers of 16 bits
     MulHiU16 "mul.hi.u16": (a: u16, b: u16) -> u16 = ((u32::from(a) * u32::from(b)) >> 16) as u16;
@@ -207,13 +213,20 @@ operations! {
     Ex2Bf16x2 "ex2.approx.bf16x2": (a: u32) -> u32 = pairs([a], |[a]| bf16::narrow(bf16::widen(a).exp2()));
     TanhBf16x2 "tanh.approx.bf16x2": (a: u32) -> u32 = pairs([a], |[a]| bf16::narrow(bf16::widen(a).tanh()));
 
-    // `.relu` and `.sat` of halves: negative values and NaNs to +0; above one to one.
+    // `.relu` and `.sat` of halves: negative values to +0; with `.sat` NaNs too, and above one to one.
     ReluF16 "relu.f16" "relu.bf16": (a: u16) -> u16 = if a & 0x8000 == 0 { a } else { 0 };
     ReluF16x2 "relu.f16x2" "relu.bf16x2":
         (a: u32) -> u32 = pairs([a], |[a]| if a & 0x8000 == 0 { a } else { 0 });
     SatF16 "saturate.f16": (a: u16) -> u16 = f16::narrow(f64::from(saturate(f16::widen(a) as f32)));
     SatF16x2 "saturate.f16x2":
         (a: u32) -> u32 = pairs([a], |[a]| f16::narrow(f64::from(saturate(f16::widen(a) as f32))));
+
+    // `.satfinite` of what was rounded: an infinity to the largest number.
+    FiniteF16 "finite.f16": (a: u16) -> u16 = if a & 0x7fff == 0x7c00 { a - 1 } else { a };
+    FiniteBf16 "finite.bf16": (a: u16) -> u16 = if a & 0x7fff == 0x7f80 { a - 1 } else { a };
+    FiniteF16x2 "finite.f16x2": (a: u32) -> u32 = pairs([a], |[a]| if a & 0x7fff == 0x7c00 { a - 1 } else { a });
+    FiniteBf16x2 "finite.bf16x2": (a: u32) -> u32 = pairs([a], |[a]| if a & 0x7fff == 0x7f80 { a - 1 } else { a });
+    FiniteTf32 "finite.tf32": (a: u32) -> u32 = if a & 0x7fff_ffff == 0x7f80_0000 { a - 0x2000 } else { a };
 
     // Conversion: integers are extended to 64 bits, then narrowed
     ExtU8 "ext.u8" "ext.b8": (a: u32) -> u64 = u64::from(a as u8);
@@ -264,12 +277,19 @@ operations! {
     ToIntegralRz "integral.rzi": (a: f64) -> f64 = a.trunc();
     ToIntegralRm "integral.rmi": (a: f64) -> f64 = a.floor();
     ToIntegralRp "integral.rpi": (a: f64) -> f64 = a.ceil();
-    U8FromF64 "int.u8": (a: f64) -> u64 = u64::from(a as u8);
-    S8FromF64 "int.s8": (a: f64) -> i64 = i64::from(a as i8);
-    U16FromF64 "int.u16": (a: f64) -> u64 = u64::from(a as u16);
-    S16FromF64 "int.s16": (a: f64) -> i64 = i64::from(a as i16);
-    U32FromF64 "int.u32": (a: f64) -> u64 = u64::from(a as u32);
-    S32FromF64 "int.s32": (a: f64) -> i64 = i64::from(a as i32);
-    U64FromF64 "int.u64": (a: f64) -> u64 = a as u64;
-    S64FromF64 "int.s64": (a: f64) -> i64 = a as i64;
+    // A NaN becomes 0; from f64, and to 64 bits, the top bit alone.
+    U8FromF32 "int.u8": (a: f64) -> u64 = u64::from(a as u8);
+    U8FromF64 "int.u8.f64": (a: f64) -> u64 = if a.is_nan() { 1 << 7 } else { u64::from(a as u8) };
+    U16FromF32 "int.u16": (a: f64) -> u64 = u64::from(a as u16);
+    U16FromF64 "int.u16.f64": (a: f64) -> u64 = if a.is_nan() { 1 << 15 } else { u64::from(a as u16) };
+    U32FromF32 "int.u32": (a: f64) -> u64 = u64::from(a as u32);
+    U32FromF64 "int.u32.f64": (a: f64) -> u64 = if a.is_nan() { 1 << 31 } else { u64::from(a as u32) };
+    S8FromF32 "int.s8": (a: f64) -> i64 = i64::from(a as i8);
+    S8FromF64 "int.s8.f64": (a: f64) -> i64 = if a.is_nan() { i8::MIN.into() } else { i64::from(a as i8) };
+    S16FromF32 "int.s16": (a: f64) -> i64 = i64::from(a as i16);
+    S16FromF64 "int.s16.f64": (a: f64) -> i64 = if a.is_nan() { i16::MIN.into() } else { i64::from(a as i16) };
+    S32FromF32 "int.s32": (a: f64) -> i64 = i64::from(a as i32);
+    S32FromF64 "int.s32.f64": (a: f64) -> i64 = if a.is_nan() { i32::MIN.into() } else { i64::from(a as i32) };
+    U64FromF64 "int.u64" "int.u64.f64": (a: f64) -> u64 = if a.is_nan() { 1 << 63 } else { a as u64 };
+    S64FromF64 "int.s64" "int.s64.f64": (a: f64) -> i64 = if a.is_nan() { i64::MIN } else { a as i64 };
 }

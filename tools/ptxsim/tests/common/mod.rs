@@ -14,7 +14,7 @@ use half::bf16;
 use ptxsim::device::Device;
 use ptxsim::launch::{Config, Finding, Options, Outcome, launch};
 use ptxsim::memory::{Kind, Memory};
-use ptxsim::module::Module;
+use ptxsim::module::{LoadError, Module};
 
 /// nvcc: `$NVCC`, `$CUDA_HOME/bin/nvcc`, on PATH, or where the workspace keeps one.
 fn nvcc() -> Option<PathBuf> {
@@ -155,7 +155,12 @@ impl Machine {
 
     /// A module.
     pub fn load(&self, ptx: &str) -> Module {
-        Module::load(ptx, &self.device, &self.memory).unwrap_or_else(|e| panic!("{e}"))
+        self.try_load(ptx).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    /// A module, or why it is none.
+    pub fn try_load(&self, ptx: &str) -> Result<Module, LoadError> {
+        Module::load(ptx, &self.device, &self.memory)
     }
 
     /// Runs a kernel.
