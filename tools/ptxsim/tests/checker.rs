@@ -198,6 +198,12 @@ fn accumulators_are_not_touched_before_the_wait() {
 }
 
 #[test]
+fn any_lane_may_release_the_operands_of_its_warp() {
+    let case = Case { kernel: "operands_released", config: grid(1, 128, 16384) };
+    case.clean([1; 128]).found(1, Race, "= 7", &["write to shared memory"]);
+}
+
+#[test]
 fn bulk_stores_hold_their_source() {
     case("bulk_store", 1, 64)
         .clean(0..64)

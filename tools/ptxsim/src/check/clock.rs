@@ -211,6 +211,16 @@ impl Clocks {
         self.threads[thread].join(from);
     }
 
+    /// Threads learn what one of them did itself until now.
+    pub fn tell(&mut self, of: usize, threads: std::ops::Range<usize>) {
+        let mut told = Clock::default();
+        told.note(of, self.now, self.threads.len());
+        for thread in threads {
+            self.threads[thread].join(&told);
+        }
+        self.now += 1;
+    }
+
     /// All of some threads learn of each other; `all` if no other thread of the block lives.
     pub fn meet(&mut self, threads: &[u32], all: bool) {
         let mut joined = Clock::default();

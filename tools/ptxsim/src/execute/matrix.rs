@@ -221,9 +221,12 @@ impl Block<'_> {
         while state.committed.len() > groups as usize {
             let Some(group) = state.committed.pop_front() else { break };
             if let Some(checker) = &mut self.checker {
+                let first = warp.id * LANES;
                 for offset in group.chunks {
-                    checker.shadow.end_read(&checker.clocks, warp.id * LANES, offset, 16);
+                    checker.shadow.end_read(&checker.clocks, first, offset, 16);
                 }
+                // The reads are the first lane's, and all lanes have waited for them.
+                checker.clocks.tell(first, first..first + LANES);
             }
         }
         // Accumulators are chained over groups: those of a group still under way are not to be touched.

@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each test program uses a part
 
 pub mod conv;
+pub mod driver;
 pub mod small;
 
 use std::collections::HashMap;
