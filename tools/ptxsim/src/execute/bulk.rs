@@ -164,7 +164,8 @@ impl Block<'_> {
                     Some((update, scalar))
                 }
             };
-            if let (Some(checker), Some((offset, len))) = (&mut self.checker, extent(&pieces)) {
+            for (offset, len) in runs(pieces.iter()) {
+                let Some(checker) = &mut self.checker else { break };
                 let thread = warp.id * LANES + lane;
                 let checked = checker.shadow.start_read(&checker.clocks, thread, offset, len);
                 if let Err((kind, text)) = checked {
@@ -206,16 +207,18 @@ impl Block<'_> {
             };
             sources.push(source);
         }
-        let Some((offset, len)) = extent(&pieces) else { return };
-        if let Some(checker) = &mut self.checker {
-            let thread = warp.id * LANES + lane;
-            let id = copy_id(mbarrier) as u16;
-            let checked = checker.shadow.start_bulk(&checker.clocks, thread, offset, len, id);
-            if let Err((kind, text)) = checked {
-                self.report(pc, warp.id, Some(1 << lane), kind, format!("{text}, shared offset {offset:#x}"));
+        for (offset, len) in runs(pieces.iter()) {
+            if let Some(checker) = &mut self.checker {
+                let thread = warp.id * LANES + lane;
+                let id = copy_id(mbarrier) as u16;
+                let checked = checker.shadow.start_bulk(&checker.clocks, thread, offset, len, id);
+                if let Err((kind, text)) = checked {
+                    let text = format!("{text}, shared offset {offset:#x}");
+                    self.report(pc, warp.id, Some(1 << lane), kind, text);
+                }
             }
+            self.shared[offset as usize..(offset + len) as usize].fill(0xff);
         }
-        self.shared[offset as usize..(offset + len) as usize].fill(0xff);
         let pieces = pieces.into_iter().zip(sources).collect();
         self.bulk.push(BulkCopy { issued: (pc, warp.id, lane), mbarrier, bytes, fill, pieces });
     }
@@ -238,9 +241,8 @@ impl Block<'_> {
                 *byte = value as u8;
             }
         }
-        if let (Some(checker), Some((offset, len))) =
-            (&mut self.checker, extent(copy.pieces.iter().map(|(p, _)| p)))
-        {
+        for (offset, len) in runs(copy.pieces.iter().map(|(piece, _)| piece)) {
+            let Some(checker) = &mut self.checker else { break };
             checker.shadow.bulk_copied(&checker.clocks, offset, len);
         }
         self.complete_bytes(copy.mbarrier, copy.bytes);
@@ -277,7 +279,8 @@ impl Block<'_> {
         if store.data.is_some() {
             return;
         }
-        if let (Some(checker), Some((offset, len))) = (&mut self.checker, extent(&store.pieces)) {
+        for (offset, len) in runs(store.pieces.iter()) {
+            let Some(checker) = &mut self.checker else { break };
             let thread = warp.id * LANES + store.lane;
             checker.shadow.end_read(&checker.clocks, thread, offset, len);
         }
@@ -351,12 +354,29 @@ fn element(map: &TensorMap) -> Option<Scalar> {
     })
 }
 
-/// Offset and length of the shared memory that pieces fill: a box lies without gaps, and a swizzle only permutes it.
-fn extent<'p>(pieces: impl IntoIterator<Item = &'p Piece>) -> Option<(u32, u32)> {
-    let (mut start, mut end) = (u32::MAX, 0);
-    for piece in pieces {
+/// Runs of shared memory, by offset and length, that pieces fill. A box lies without gaps, unless its rows are
+/// narrower than the swizzle.
+fn runs<'p>(pieces: impl Iterator<Item = &'p Piece> + Clone) -> Vec<(u32, u32)> {
+    let (mut start, mut end, mut total) = (u32::MAX, 0, 0);
+    for piece in pieces.clone() {
         start = start.min(piece.shared);
         end = end.max(piece.shared + piece.bytes);
+        total += piece.bytes;
     }
-    (start < end).then(|| (start - SHARED_BASE, end - start))
+    if start >= end {
+        return Vec::new();
+    }
+    if end - start == total {
+        return vec![(start - SHARED_BASE, total)];
+    }
+    let mut sorted: Vec<_> = pieces.map(|p| (p.shared - SHARED_BASE, p.bytes)).collect();
+    sorted.sort_unstable();
+    let mut runs: Vec<(u32, u32)> = Vec::new();
+    for (offset, bytes) in sorted {
+        match runs.last_mut() {
+            Some((first, len)) if *first + *len == offset => *len += bytes,
+            _ => runs.push((offset, bytes)),
+        }
+    }
+    runs
 }
