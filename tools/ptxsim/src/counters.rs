@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use serde::Serialize;
 
-use crate::decode::form::Window;
-use crate::decode::program::{Code, Program};
-use crate::execute::registers::lanes;
+use crate::lanes::registers::lanes;
 use crate::memory::View;
+use crate::program::form::Window;
+use crate::program::{Code, Program};
 
 /// Bytes of a sector, the unit in which memory is moved.
 const SECTOR: u64 = 32;

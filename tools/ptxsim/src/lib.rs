@@ -7,10 +7,12 @@ pub mod decode;
 pub mod device;
 pub mod driver;
 pub mod execute;
+pub mod lanes;
 pub mod launch;
 pub mod memory;
 pub mod module;
 pub mod parse;
+pub mod program;
 pub mod report;
 pub mod tensor_core;
 

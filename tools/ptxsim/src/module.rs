@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::decode::program::Program;
 use crate::decode::{self, DecodeError, Surroundings};
 use crate::device::Device;
 use crate::memory::{self, Kind, Memory};
 use crate::parse::ast::{self, Initial, Space};
 use crate::parse::{ParseError, parse};
+use crate::program::Program;
 
 /// The newest PTX that this driver takes, as that of CUDA 13.0 does.
 use crate::device::PTX_VERSION as NEWEST;

@@ -10,8 +10,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
 
-use crate::decode::form::Order;
 use crate::memory::View;
+use crate::program::form::Order;
 
 use super::clock::{Blocks, Clocks};
 use super::finding::Kind;

@@ -149,7 +149,7 @@ impl SharedShadow {
         if old.time <= clocks.of(thread).floor {
             return;
         }
-        for other in crate::execute::registers::lanes(old.lanes & !lane) {
+        for other in crate::lanes::registers::lanes(old.lanes & !lane) {
             let other = thread / 32 * 32 + other;
             if !clocks.ordered(thread, other as u32, old.time) {
                 self.more.entry(cell as u32).or_default().push((other as u16, old.time));
@@ -171,7 +171,7 @@ impl SharedShadow {
         };
         for warp in 0..self.warps {
             let slot = &self.reads[cell * self.warps + warp];
-            for lane in crate::execute::registers::lanes(slot.lanes) {
+            for lane in crate::lanes::registers::lanes(slot.lanes) {
                 let other = warp * 32 + lane;
                 if !clocks.ordered(thread, other as u32, slot.time) {
                     return race(other);

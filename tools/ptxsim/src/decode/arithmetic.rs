@@ -1,14 +1,14 @@
 //! Arithmetic, logic, comparison and movement.
 
-use crate::execute::alu::{Alu, Operands};
-use crate::execute::registers::Reg;
-use crate::execute::test::Test;
+use crate::lanes::alu::{Alu, Operands};
+use crate::lanes::registers::Reg;
+use crate::lanes::test::Test;
 use crate::parse::ast::Operand;
 
 use super::instruction::Parts;
-use super::program::{Code, Condition, Logic};
 use super::scope::Binding;
 use super::{DecodeError, Decoder};
+use crate::program::{Code, Condition, Logic};
 
 /// A comparison, from the modifiers of `setp` or `set`.
 struct Comparison<'p> {

@@ -1,18 +1,18 @@
 //! Asynchronous copies, mbarriers and tensor cores.
 
-use crate::execute::alu::Operands;
-use crate::execute::registers::Reg;
+use crate::lanes::alu::Operands;
+use crate::lanes::registers::Reg;
 use crate::parse::ast::Operand;
 use crate::tensor_core::mma::Mma;
 use crate::tensor_core::wgmma::{Major, Wgmma};
 
-use super::form::{
-    Bulk, BulkKind, CopyAsync, Matrix, Mbarrier, MbarrierKind, MmaOp, Scalar, Update, WgmmaOp, Window,
-};
 use super::instruction::Parts;
 use super::memory::{allowed, scalar};
-use super::program::Code;
 use super::{DecodeError, Decoder};
+use crate::program::Code;
+use crate::program::form::{
+    Bulk, BulkKind, CopyAsync, Matrix, Mbarrier, MbarrierKind, MmaOp, Scalar, Update, WgmmaOp, Window,
+};
 
 impl Decoder<'_> {
     pub(super) fn asynchronous(&mut self, parts: &mut Parts) -> Result<(), DecodeError> {
@@ -229,7 +229,7 @@ impl Decoder<'_> {
     fn emit_mbarrier(
         &mut self,
         kind: MbarrierKind,
-        address: super::form::Address,
+        address: crate::program::form::Address,
         generic: bool,
     ) -> Result<(), DecodeError> {
         self.granule(Window::Shared, 8);
@@ -284,7 +284,7 @@ impl Decoder<'_> {
             let value = Some(self.destination_of(count, 32)?);
             let state = Some(self.value(from, 64)?);
             let base = self.constant(0, true);
-            let address = super::form::Address { base, wide: true, offset: 0 };
+            let address = crate::program::form::Address { base, wide: true, offset: 0 };
             let op = Mbarrier { kind, address, generic, value, state, predicate };
             self.emit(Code::Mbarrier(Box::new(op)), Operands::default());
             return Ok(());

@@ -1,14 +1,14 @@
 //! Branches and calls.
 
-use crate::execute::alu::Operands;
-use crate::execute::registers::Reg;
+use crate::lanes::alu::Operands;
+use crate::lanes::registers::Reg;
 use crate::parse::ast::{Function, Operand, Variable};
 
-use super::form::Window;
 use super::instruction::Parts;
-use super::program::{Code, Guard};
 use super::scope::Binding;
 use super::{DecodeError, Decoder};
+use crate::program::form::Window;
+use crate::program::{Code, Guard};
 
 /// Calls expanded within calls.
 const DEEPEST: usize = 32;

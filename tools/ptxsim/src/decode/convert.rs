@@ -1,6 +1,6 @@
 //! `cvt`, as steps: a value is widened exactly, rounded or clamped once, and narrowed.
 
-use crate::execute::registers::Reg;
+use crate::lanes::registers::Reg;
 use crate::parse::ast::Operand;
 
 use super::arithmetic::width;

@@ -1,12 +1,13 @@
 //! The parts of an instruction: modifiers, ticked off as they are understood, and operands as registers.
 
-use crate::execute::registers::Reg;
+use crate::lanes::registers::Reg;
 use crate::parse::ast::{Instruction, Operand};
 
-use super::form::{Address, Window};
-use super::program::{Condition, Special};
 use super::scope::Binding;
-use super::{DecodeError, Decoder, LOCAL_WINDOW, PARAM_WINDOW, SHARED_WINDOW};
+use super::{DecodeError, Decoder};
+use crate::program::form::{Address, Window};
+use crate::program::{Condition, Special};
+use crate::program::{LOCAL_WINDOW, PARAM_WINDOW, SHARED_WINDOW};
 
 /// An instruction's opcode with the modifiers not yet understood.
 pub struct Parts<'a> {

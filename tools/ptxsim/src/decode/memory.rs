@@ -1,14 +1,14 @@
 //! Loads, stores, atomics and addresses.
 
-use crate::execute::alu::Operands;
-use crate::execute::registers::Reg;
+use crate::lanes::alu::Operands;
+use crate::lanes::registers::Reg;
 use crate::parse::ast::Operand;
 
 use super::arithmetic::width;
-use super::form::{Access, Atomic, Order, Scalar, Update, Window};
 use super::instruction::{Parts, window_bits};
-use super::program::Code;
 use super::{DecodeError, Decoder};
+use crate::program::Code;
+use crate::program::form::{Access, Atomic, Order, Scalar, Update, Window};
 
 impl Decoder<'_> {
     pub(super) fn memory(&mut self, parts: &mut Parts) -> Result<(), DecodeError> {

@@ -5,35 +5,21 @@ mod arithmetic;
 mod asynchronous;
 mod control;
 mod convert;
-pub mod form;
 mod instruction;
 mod memory;
-pub mod program;
 mod scope;
 mod warp;
 
 use std::collections::HashMap;
 
-use crate::execute::alu::{Alu, Operands};
-use crate::execute::registers::Reg;
+use crate::lanes::alu::{Alu, Operands};
+use crate::lanes::registers::Reg;
 use crate::parse::ast::{self, Function, Space, Statement, Variable};
 
-use form::Window;
+use crate::program::form::Window;
+use crate::program::{Code, Guard, Op, Program, SHARED_BASE, Source, Special};
 use instruction::Parts;
-use program::{Code, Guard, Op, Program, Source, Special};
 use scope::{Binding, Scopes};
-
-/// Shared addresses start here: hardware since sm_80 keeps the first KiB for itself, and so a null shared
-/// pointer is out of bounds.
-pub const SHARED_BASE: u32 = 1024;
-/// Bits that tell a generic address of shared memory. No host or device address has them.
-pub const SHARED_WINDOW: u64 = 0x4000_0000_0000_0000;
-/// Likewise for local memory.
-pub const LOCAL_WINDOW: u64 = 0x5000_0000_0000_0000;
-/// Likewise for kernel parameters.
-pub const PARAM_WINDOW: u64 = 0x6000_0000_0000_0000;
-/// Mask of the bits that tell windows apart.
-pub const WINDOW_MASK: u64 = 0x7000_0000_0000_0000;
 
 /// PTX that this machine cannot run.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

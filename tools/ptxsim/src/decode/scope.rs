@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use crate::execute::registers::Reg;
+use crate::lanes::registers::Reg;
 use crate::parse::ast::{Statement, Type};
 
-use super::form::Window;
+use crate::program::form::Window;
 
 /// What a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,13 +1,13 @@
 //! Collective instructions of a warp, barriers and fences.
 
-use crate::execute::alu::Operands;
-use crate::execute::registers::Reg;
+use crate::lanes::alu::Operands;
+use crate::lanes::registers::Reg;
 use crate::parse::ast::Operand;
 
-use super::form::{Barrier, BarrierReduce, Collective, CollectiveKind, Fence, Shuffle, ShuffleMode};
 use super::instruction::Parts;
-use super::program::Code;
 use super::{DecodeError, Decoder};
+use crate::program::Code;
+use crate::program::form::{Barrier, BarrierReduce, Collective, CollectiveKind, Fence, Shuffle, ShuffleMode};
 
 impl Decoder<'_> {
     pub(super) fn warp(&mut self, parts: &mut Parts) -> Result<(), DecodeError> {

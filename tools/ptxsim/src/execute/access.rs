@@ -4,12 +4,12 @@ use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering::Rel
 
 use crate::check::finding::Kind;
 use crate::check::global::{Does, acquire, release};
-use crate::decode::form::{Access, Address, Order, Window};
-use crate::decode::{LOCAL_WINDOW, PARAM_WINDOW, SHARED_WINDOW, WINDOW_MASK};
+use crate::program::form::{Access, Address, Order, Window};
+use crate::program::{LOCAL_WINDOW, PARAM_WINDOW, SHARED_WINDOW, WINDOW_MASK};
 
 use super::block::Block;
-use super::registers::{LANES, Reg, lanes, wide, wide_mut};
 use super::warp::Warp;
+use crate::lanes::registers::{LANES, Reg, lanes, wide, wide_mut};
 
 /// What is done to shared memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

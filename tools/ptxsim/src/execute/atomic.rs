@@ -4,13 +4,13 @@ use half::{bf16, f16};
 
 use crate::check::finding::Kind;
 use crate::check::global::Does;
-use crate::decode::form::{Atomic, Scalar, Update, Window};
+use crate::program::form::{Atomic, Scalar, Update, Window};
 
 use super::access::{Touch, read_lane, write_lane};
-use super::arithmetic::{flush, half_extreme, half2, pairs};
 use super::block::Block;
-use super::registers::lanes;
 use super::warp::Warp;
+use crate::lanes::arithmetic::{flush, half_extreme, half2, pairs};
+use crate::lanes::registers::lanes;
 
 /// The new value at a location.
 pub(super) fn updated(update: Update, scalar: Scalar, old: u64, b: u64, c: u64) -> u64 {

@@ -2,12 +2,12 @@
 
 use crate::check::clock::Clock;
 use crate::check::finding::Kind;
-use crate::decode::form::{Barrier, BarrierReduce, Fence};
+use crate::program::form::{Barrier, BarrierReduce, Fence};
 
-use super::alu::Operands;
 use super::block::Block;
-use super::registers::{LANES, Reg, lanes};
 use super::warp::{Flow, Wait, Warp};
+use crate::lanes::alu::Operands;
+use crate::lanes::registers::{LANES, Reg, lanes};
 
 /// Named barriers of a block; the last is that of the cluster, which is the block.
 const COUNT: usize = 17;

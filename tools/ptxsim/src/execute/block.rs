@@ -7,18 +7,18 @@ use crate::check::finding::{Findings, Kind};
 use crate::check::global::GlobalShadow;
 use crate::check::shared::SharedShadow;
 use crate::counters::{BlockCounters, Touched};
-use crate::decode::program::{Code, Op, Program, Special};
-use crate::decode::{SHARED_BASE, SHARED_WINDOW, WINDOW_MASK};
 use crate::memory::{Memory, Region, View};
+use crate::program::{Code, Op, Program, Special};
+use crate::program::{SHARED_BASE, SHARED_WINDOW, WINDOW_MASK};
 
-use super::alu::Alu;
 use super::barrier::Barriers;
 use super::bulk::BulkCopy;
 use super::copy::CopyState;
 use super::matrix::{Operands, WgmmaState};
 use super::mbarrier::State;
-use super::registers::{Cells, LANES, Reg, lanes, wide, wide_mut};
 use super::warp::{Flow, Group, Wait, Warp};
+use crate::lanes::alu::Alu;
+use crate::lanes::registers::{Cells, LANES, Reg, lanes, wide, wide_mut};
 
 /// What all blocks of a launch share.
 pub struct Grid<'a> {

@@ -4,15 +4,15 @@
 use crate::async_copy::tensor_map::{ALIGNMENT, Piece, SHARED_ALIGNMENT, SIZE, TensorMap};
 use crate::check::finding::Kind;
 use crate::check::global::Does;
-use crate::decode::form::{Bulk, BulkKind, Scalar, Update};
-use crate::decode::{PARAM_WINDOW, SHARED_BASE, WINDOW_MASK};
+use crate::program::form::{Bulk, BulkKind, Scalar, Update};
+use crate::program::{PARAM_WINDOW, SHARED_BASE, WINDOW_MASK};
 
 use super::access::{read_element, write_element};
 use super::atomic::apply;
 use super::block::Block;
 use super::mbarrier::copy_id;
-use super::registers::{LANES, lanes};
 use super::warp::Warp;
+use crate::lanes::registers::{LANES, lanes};
 
 /// A bulk copy to global memory, of one lane.
 #[derive(Clone, Debug)]

@@ -2,12 +2,12 @@
 //! "activemask", "elect.sync"). None of them orders memory.
 
 use crate::check::finding::Kind;
-use crate::decode::form::{Collective, CollectiveKind, Shuffle, ShuffleMode};
+use crate::program::form::{Collective, CollectiveKind, Shuffle, ShuffleMode};
 
-use super::alu::Operands;
 use super::block::Block;
-use super::registers::{lanes, wide};
 use super::warp::{Flow, Wait, Warp};
+use crate::lanes::alu::Operands;
+use crate::lanes::registers::{lanes, wide};
 
 impl Block<'_> {
     /// The members of a collective among the lanes that live; `Err` says what to do instead of going on.

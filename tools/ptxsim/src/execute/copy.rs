@@ -2,13 +2,13 @@
 
 use crate::check::finding::Kind;
 use crate::check::global::Does;
-use crate::decode::form::CopyAsync;
+use crate::program::form::CopyAsync;
 
 use super::access::read_element;
 use super::block::Block;
 use super::bulk::Store;
-use super::registers::{LANES, lanes};
 use super::warp::Warp;
+use crate::lanes::registers::{LANES, lanes};
 
 /// One `cp.async` of the lanes that have not yet waited for it.
 #[derive(Clone, Copy, Debug)]

@@ -2,16 +2,16 @@
 
 use crate::Row;
 use crate::check::finding::Kind;
-use crate::decode::SHARED_BASE;
-use crate::decode::form::{Access, Matrix, MmaOp, WgmmaOp};
-use crate::decode::program::{Code, Op};
+use crate::program::SHARED_BASE;
+use crate::program::form::{Access, Matrix, MmaOp, WgmmaOp};
+use crate::program::{Code, Op};
 use crate::tensor_core::matrix::{self as fragments, Rows, address_lane};
 use crate::tensor_core::wgmma::{Descriptor, OperandA, Scale};
 
 use super::access::Touch;
 use super::block::Block;
-use super::registers::{Cells, LANES, Reg, wide};
 use super::warp::Warp;
+use crate::lanes::registers::{Cells, LANES, Reg, wide};
 
 /// Asynchronous matrix products of a warp.
 #[derive(Debug, Default)]
@@ -128,7 +128,7 @@ fn mma_f64(op: &MmaOp, registers: &mut [Cells]) {
     let mut d = vec![[0; LANES]; op.d.len()];
     op.mma.run_f64(&a, &b, &c, &mut d);
     for (reg, row) in op.d.iter().zip(d) {
-        *super::registers::wide_mut(registers, *reg) = row;
+        *crate::lanes::registers::wide_mut(registers, *reg) = row;
     }
 }
 

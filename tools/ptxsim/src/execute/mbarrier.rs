@@ -2,13 +2,13 @@
 
 use crate::check::clock::Clock;
 use crate::check::finding::Kind;
-use crate::decode::SHARED_BASE;
-use crate::decode::form::{Mbarrier, MbarrierKind};
+use crate::program::SHARED_BASE;
+use crate::program::form::{Mbarrier, MbarrierKind};
 
 use super::access::Touch;
 use super::block::Block;
-use super::registers::{LANES, Reg, lanes, wide, wide_mut};
 use super::warp::{Flow, Group, Wait, Warp};
+use crate::lanes::registers::{LANES, Reg, lanes, wide, wide_mut};
 
 /// An mbarrier object.
 #[derive(Debug, Default)]

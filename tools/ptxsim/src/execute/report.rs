@@ -1,11 +1,11 @@
 //! Findings of a block: where it stands when something is wrong.
 
 use crate::check::finding::{Finding, Kind, place};
-use crate::decode::SHARED_BASE;
+use crate::program::SHARED_BASE;
 
 use super::block::Block;
-use super::registers::LANES;
 use super::warp::{Wait, Warp};
+use crate::lanes::registers::LANES;
 
 impl Block<'_> {
     /// Reports a finding at an instruction, for the first lane of a mask.

@@ -3,14 +3,14 @@
 //! The group with the lowest program counter runs, so that groups meet again where the code joins; a group that
 //! waits lets the others run, as independent thread scheduling promises.
 
-use crate::decode::form::BarrierReduce;
-use crate::decode::program::{Code, Condition, Logic, Op};
+use crate::program::form::BarrierReduce;
+use crate::program::{Code, Condition, Logic, Op};
 
-use super::alu::Alu;
 use super::block::Block;
 use super::copy::CopyState;
 use super::matrix::WgmmaState;
-use super::registers::{Cell, Cells, LANES, Reg};
+use crate::lanes::alu::Alu;
+use crate::lanes::registers::{Cell, Cells, LANES, Reg};
 
 /// What a group of lanes waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,10 +1,10 @@
 //! The forms of instructions that need more than registers: what they hold besides, decoded.
 
-use crate::execute::registers::Reg;
+use crate::lanes::registers::Reg;
 use crate::tensor_core::mma::Mma;
 use crate::tensor_core::wgmma::{Major, Wgmma};
 
-use super::program::Condition;
+use super::Condition;
 
 /// An address: register plus bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,15 +1,29 @@
-//! A kernel, decoded: what the executor walks through.
+//! A kernel, decoded: what the decoder makes and the executor walks through.
 
-use crate::execute::alu::{Alu, Operands};
-use crate::execute::registers::Reg;
-use crate::execute::test::Test;
+pub mod form;
 
-use super::form::{
+use crate::lanes::alu::{Alu, Operands};
+use crate::lanes::registers::Reg;
+use crate::lanes::test::Test;
+
+use form::{
     Access, Atomic, Barrier, Bulk, Collective, CopyAsync, Fence, Matrix, Mbarrier, MmaOp, Shuffle, WgmmaOp,
     Window,
 };
 
-/// A decoded kernel. Registers are numbered in [`Cells`](crate::execute::registers::Cells).
+/// Shared addresses start here: hardware since sm_80 keeps the first KiB for itself, and so a null shared
+/// pointer is out of bounds.
+pub const SHARED_BASE: u32 = 1024;
+/// Bits that tell a generic address of shared memory. No host or device address has them.
+pub const SHARED_WINDOW: u64 = 0x4000_0000_0000_0000;
+/// Likewise for local memory.
+pub const LOCAL_WINDOW: u64 = 0x5000_0000_0000_0000;
+/// Likewise for kernel parameters.
+pub const PARAM_WINDOW: u64 = 0x6000_0000_0000_0000;
+/// Mask of the bits that tell windows apart.
+pub const WINDOW_MASK: u64 = 0x7000_0000_0000_0000;
+
+/// A decoded kernel. Registers are numbered in [`Cells`](crate::lanes::registers::Cells).
 #[derive(Debug, Default)]
 pub struct Program {
     /// The instructions.
