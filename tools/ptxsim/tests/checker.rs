@@ -199,7 +199,13 @@ fn accumulators_are_not_touched_before_the_wait() {
 
 #[test]
 fn any_lane_may_release_the_operands_of_its_warp() {
-    let case = Case { kernel: "operands_released", config: grid(1, 128, 16384) };
+    let case = Case { kernel: "operands_released", config: grid(1, 160, 16384) };
+    case.clean([1; 128]).found(1, Race, "= 7", &["write to shared memory"]);
+}
+
+#[test]
+fn one_thread_may_release_the_operands_of_its_warpgroup() {
+    let case = Case { kernel: "operands_released_by_one", config: grid(1, 160, 16384) };
     case.clean([1; 128]).found(1, Race, "= 7", &["write to shared memory"]);
 }
 

@@ -211,14 +211,15 @@ impl Clocks {
         self.threads[thread].join(from);
     }
 
-    /// Threads learn what one of them did itself until now.
-    pub fn tell(&mut self, of: usize, threads: std::ops::Range<usize>) {
+    /// Threads learn of what others did themselves, each up to a time.
+    pub fn learn_of(&mut self, threads: std::ops::Range<usize>, others: &[(usize, u32)]) {
         let mut told = Clock::default();
-        told.note(of, self.now, self.threads.len());
+        for &(other, time) in others {
+            told.note(other, time, self.threads.len());
+        }
         for thread in threads {
             self.threads[thread].join(&told);
         }
-        self.now += 1;
     }
 
     /// All of some threads learn of each other; `all` if no other thread of the block lives.

@@ -53,7 +53,8 @@ pub struct SharedShadow {
 }
 
 impl SharedShadow {
-    /// Shadow of `bytes` bytes that nothing has written.
+    /// Shadow of `bytes` bytes that nothing has written. Of `threads`, the last 32 stand for the tensor cores of as
+    /// many warps.
     pub fn new(bytes: usize, granule: u32, threads: usize) -> SharedShadow {
         let shift = granule.max(1).trailing_zeros();
         let cells = bytes.div_ceil(1 << shift);
@@ -146,7 +147,8 @@ impl SharedShadow {
         // Earlier reads that this one comes after need not be kept: what comes after this one comes after them.
         let old = *slot;
         *slot = Reads { time: clocks.now, lanes: lane };
-        if old.time <= clocks.of(thread).floor {
+        // Nor those before the last write, which has been checked against them.
+        if old.time <= clocks.of(thread).floor || old.time < self.writes[cell].time {
             return;
         }
         for other in crate::lanes::registers::lanes(old.lanes & !lane) {
@@ -167,10 +169,18 @@ impl SharedShadow {
             return Ok(());
         }
         let race = |other: usize| {
-            Err((Kind::Race, format!("write to shared memory races with the read by thread {other}")))
+            // The last row of readers are the tensor cores.
+            let who = match other.checked_sub((self.warps - 1) * 32) {
+                Some(warp) => format!("the tensor core of warp {warp}"),
+                None => format!("thread {other}"),
+            };
+            Err((Kind::Race, format!("write to shared memory races with the read by {who}")))
         };
         for warp in 0..self.warps {
             let slot = &self.reads[cell * self.warps + warp];
+            if slot.time < self.writes[cell].time {
+                continue; // before the last write, which has been checked against it
+            }
             for lane in crate::lanes::registers::lanes(slot.lanes) {
                 let other = warp * 32 + lane;
                 if !clocks.ordered(thread, other as u32, slot.time) {
@@ -381,7 +391,7 @@ mod tests {
     #[test]
     fn reads_and_writes_are_ordered_by_barriers() {
         let mut clocks = Clocks::new(0, 64);
-        let mut shadow = SharedShadow::new(256, 4, 64);
+        let mut shadow = SharedShadow::new(256, 4, 96);
         assert_eq!(shadow.read(&clocks, 0, 0, 4).unwrap_err().0, Kind::Uninitialised);
         shadow.write(&clocks, 0, 0, 4).unwrap();
         shadow.read(&clocks, 0, 0, 4).unwrap();
@@ -396,7 +406,7 @@ mod tests {
     #[test]
     fn reads_by_lanes_that_others_know_at_different_times_are_told_apart() {
         let mut clocks = Clocks::new(0, 64);
-        let mut shadow = SharedShadow::new(256, 4, 64);
+        let mut shadow = SharedShadow::new(256, 4, 96);
         shadow.write(&clocks, 0, 0, 4).unwrap();
         all(&mut clocks);
         shadow.read(&clocks, 1, 0, 4).unwrap();
@@ -416,7 +426,7 @@ mod tests {
     #[test]
     fn asynchronous_copies_are_there_once_waited_for() {
         let mut clocks = Clocks::new(0, 64);
-        let mut shadow = SharedShadow::new(256, 4, 64);
+        let mut shadow = SharedShadow::new(256, 4, 96);
         shadow.start_copy(&clocks, 5, 16, 16).unwrap();
         assert_eq!(shadow.read(&clocks, 5, 16, 4).unwrap_err().0, Kind::UnwaitedAsync);
         shadow.copied(&clocks, 5, 16, 16);
@@ -429,7 +439,7 @@ mod tests {
     #[test]
     fn tensor_cores_need_a_proxy_fence_and_hold_what_they_read() {
         let mut clocks = Clocks::new(0, 64);
-        let mut shadow = SharedShadow::new(256, 4, 64);
+        let mut shadow = SharedShadow::new(256, 4, 96);
         shadow.write(&clocks, 1, 0, 16).unwrap();
         all(&mut clocks);
         assert_eq!(shadow.start_read(&clocks, 0, 0, 16).unwrap_err().0, Kind::ProxyFence);

@@ -14,9 +14,9 @@ use crate::program::{SHARED_BASE, SHARED_WINDOW, WINDOW_MASK};
 use super::barrier::Barriers;
 use super::bulk::BulkCopy;
 use super::copy::CopyState;
-use super::matrix::{Operands, WgmmaState};
 use super::mbarrier::State;
 use super::warp::{Flow, Group, Wait, Warp};
+use super::wgmma::{Operands, Warpgroup, WgmmaState};
 use crate::lanes::alu::Alu;
 use crate::lanes::registers::{Cells, LANES, Reg, lanes, wide, wide_mut};
 
@@ -84,6 +84,8 @@ pub struct Block<'a> {
     pub barriers: Barriers,
     /// mbarriers by shared address.
     pub mbarriers: BTreeMap<u32, State>,
+    /// Groups of asynchronous products, by warpgroup.
+    pub warpgroups: Vec<Warpgroup>,
     /// Bulk copies under way.
     pub bulk: Vec<BulkCopy>,
     /// Counters, if wanted.
@@ -116,8 +118,9 @@ impl<'a> Block<'a> {
             .collect();
         let bytes = (shared_end(grid) - SHARED_BASE) as usize;
         let checker = grid.shadow.as_ref().map(|_| Checker {
-            clocks: Clocks::new(index, warps * LANES),
-            shadow: SharedShadow::new(bytes, program.shared_granule, warps * LANES),
+            // Behind the threads stand the tensor cores, one a warp.
+            clocks: Clocks::new(index, (warps + 1) * LANES),
+            shadow: SharedShadow::new(bytes, program.shared_granule, (warps + 1) * LANES),
             released: Default::default(),
         });
         let seed = grid.seed.unwrap_or(0).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -133,6 +136,7 @@ impl<'a> Block<'a> {
             checker,
             barriers: Barriers::new(warps),
             mbarriers: BTreeMap::new(),
+            warpgroups: std::iter::repeat_with(Warpgroup::default).take(warps.div_ceil(4)).collect(),
             bulk: Vec::new(),
             counters: count.then(|| BlockCounters::new(program)),
             executed: 0,
@@ -275,6 +279,7 @@ impl<'a> Block<'a> {
             Wait::Lanes(members) | Wait::WarpSync(members) => members & self.live[warp.id] & !group.mask == 0,
             Wait::Barrier { id, generation, .. } => self.barriers.generation(id) != generation,
             Wait::Mbarrier { address, parity } => self.mbarrier_passed(address, parity),
+            Wait::Warpgroup { groups } => self.warpgroup_committed(warp.id, groups),
         }
     }
 
@@ -349,28 +354,26 @@ impl<'a> Block<'a> {
             Code::Bulk(bulk) => self.bulk_copy(warp, bulk, pc, active),
             Code::BulkCommit => self.bulk_commit(warp, active),
             Code::BulkWait(n, read) => self.bulk_wait(warp, *n, *read, active),
-            Code::LoadMatrix(matrix) => {
-                if active != self.live[warp.id] {
-                    return Flow::Again(Wait::Lanes(!0));
-                }
-                self.load_matrix(warp, matrix, pc);
+            // `.aligned`: all lanes of the warp come here together.
+            Code::LoadMatrix(_)
+            | Code::StoreMatrix(_)
+            | Code::MoveMatrix
+            | Code::WgmmaFence
+            | Code::WgmmaCommit
+            | Code::WgmmaWait(_)
+                if active != self.live[warp.id] =>
+            {
+                return Flow::Again(Wait::Lanes(!0));
             }
-            Code::StoreMatrix(matrix) => {
-                if active != self.live[warp.id] {
-                    return Flow::Again(Wait::Lanes(!0));
-                }
-                self.store_matrix(warp, matrix, pc);
-            }
+            Code::LoadMatrix(matrix) => self.load_matrix(warp, matrix, pc),
+            Code::StoreMatrix(matrix) => self.store_matrix(warp, matrix, pc),
             Code::MoveMatrix => {
-                if active != self.live[warp.id] {
-                    return Flow::Again(Wait::Lanes(!0));
-                }
                 let row = crate::tensor_core::matrix::transpose(&warp.registers[s[0].0 as usize].0);
                 warp.registers[op.operands.d.0 as usize] = Cells(row);
             }
             Code::WgmmaFence => warp.wgmma.fence(),
-            Code::WgmmaCommit => warp.wgmma.commit(),
-            Code::WgmmaWait(n) => self.wait_wgmma(warp, *n),
+            Code::WgmmaCommit => self.commit_wgmma(warp),
+            Code::WgmmaWait(n) => return self.wait_wgmma(warp, *n),
             Code::Alu(Alu::Rare(alu)) => {
                 alu.run(pulp::Scalar::new(), &mut warp.registers, &op.operands, active)
             }

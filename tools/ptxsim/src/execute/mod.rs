@@ -3,7 +3,8 @@
 //! * [`warp`]: the lanes of a warp, in groups that share a program counter, and the walk through the program.
 //! * [`block`]: the warps of a block, its memories, and who runs when.
 //! * `access`, `atomic`: loads, stores, atomics. `barrier`, `mbarrier`: waiting. `collective`: exchanges between
-//!   lanes. `matrix`: tensor cores. `copy`, `bulk`: asynchronous copies. `report`: findings.
+//!   lanes. `matrix`, `wgmma`: tensor
+//!   cores. `copy`, `bulk`: asynchronous copies. `report`: findings.
 
 mod access;
 mod atomic;
@@ -16,3 +17,4 @@ mod matrix;
 mod mbarrier;
 mod report;
 pub mod warp;
+mod wgmma;

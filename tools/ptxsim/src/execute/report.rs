@@ -48,6 +48,9 @@ impl Block<'_> {
                     }
                     Wait::Barrier { id, .. } => format!("waiting on {}", self.barriers.describe(id)),
                     Wait::Mbarrier { address, parity } => self.describe_mbarrier(address, parity),
+                    Wait::Warpgroup { groups } => {
+                        format!("waiting for {groups} groups of wgmma of the other warps of its warpgroup")
+                    }
                 };
                 text += &format!(
                     "; warp {} lanes {:#010x} at PTX line {}{place} {reason}",

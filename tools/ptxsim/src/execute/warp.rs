@@ -8,7 +8,7 @@ use crate::program::{Code, Condition, Logic, Op};
 
 use super::block::Block;
 use super::copy::CopyState;
-use super::matrix::WgmmaState;
+use super::wgmma::WgmmaState;
 use crate::lanes::alu::Alu;
 use crate::lanes::registers::{Cell, Cells, LANES, Reg};
 
@@ -36,6 +36,11 @@ pub enum Wait {
         address: u32,
         /// The phase's parity.
         parity: u32,
+    },
+    /// The other warps of the warpgroup to have committed so many groups of products.
+    Warpgroup {
+        /// How many.
+        groups: usize,
     },
     /// Its turn, having had one.
     Turn,
@@ -350,7 +355,7 @@ impl pulp::WithSimd for Walk<'_, '_, '_> {
                     }
                     if active != 0 {
                         block.start_wgmma(warp, wgmma, pc);
-                        simd.vectorize(super::matrix::WgmmaLanes(wgmma, &mut block.operands, warp));
+                        simd.vectorize(super::wgmma::WgmmaLanes(wgmma, &mut block.operands, warp));
                     }
                 }
                 _ => match block.other(warp, op, pc, mask, active) {

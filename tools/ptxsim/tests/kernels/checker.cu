@@ -241,30 +241,37 @@ CASE(accumulators) {
     y[TID] = acc[3];
 }
 
-// Operands are overwritten when a lane of each warp, not the first, has said that it may be.
-CASE(operands_released) {
+// Operands are overwritten by a fifth warp when some threads of the warpgroup have said that they may be.
+DEV void release_operands(int* y, bool releases, int releasers, bool early) {
     SMEM_DYN(smem);
     __shared__ uint64_t barrier;
     const uint32_t at = smem_addr(&barrier);
-    if (TID == 0) mbar_init(at, 4);
-    for (int i = TID; i < 4096; i += 128) reinterpret_cast<int*>(smem)[i] = 0;
+    if (TID == 0) mbar_init(at, releasers);
+    for (int i = TID; i < 4096; i += 160) reinterpret_cast<int*>(smem)[i] = 0;
     fence_proxy_async();
     __syncthreads();
+    if (TID == 128) {
+        mbar_wait(at, 0);
+        for (int i = 0; i < 4096; i++) reinterpret_cast<int*>(smem)[i] = 7;
+    }
+    if (TID >= 128) return;
     const uint64_t a = (smem_addr(smem) & 0x3ffff) >> 4 | 1 << 16 | 64ull << 32 | 1ull << 62;
     float acc[32];
     for (int i = 0; i < 32; i++) acc[i] = 1;
     wgmma_fence();
     wgmma_m64n64k16_bf16(acc, a, a + (8192 >> 4));
     wgmma_commit();
-    if (bug && TID % 32 == 5) mbar_arrive(at);
+    if (early && releases) mbar_arrive(at);
     wgmma_wait<0>();
-    if (!bug && TID % 32 == 5) mbar_arrive(at);
-    if (TID == 37) {
-        mbar_wait(at, 0);
-        for (int i = 0; i < 4096; i++) reinterpret_cast<int*>(smem)[i] = 7;
-    }
+    if (!early && releases) mbar_arrive(at);
     y[TID] = acc[3];
 }
+
+// A lane of each warp says so, not the first.
+CASE(operands_released) { release_operands(y, TID % 32 == 5, 4, bug); }
+
+// One thread says so for the warpgroup, whose group of products it has waited for.
+CASE(operands_released_by_one) { release_operands(y, TID == 5, 1, bug); }
 
 DEV void bulk_load(uint32_t to, const void* from, int bytes, uint32_t bar) {
     asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];"
