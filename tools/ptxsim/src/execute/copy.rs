@@ -162,21 +162,23 @@ impl Block<'_> {
         let to = &mut self.shared[offset as usize..(offset + bytes) as usize];
         let (source, size) = copy.sources[lane];
         // Source and destination are aligned to the whole copy, so words are, up to the last one.
-        for (i, word) in to.as_chunks_mut::<4>().0.iter_mut().enumerate() {
-            let at = (source as *mut u8).wrapping_add(4 * i);
-            let have = size.saturating_sub(4 * i as u32);
-            let mut value = 0;
-            if have >= 4 {
+        if size == bytes && bytes >= 8 {
+            for (i, word) in to.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+                let at = (source as *mut u8).wrapping_add(8 * i);
                 // SAFETY: within the region that `copy_async` found; regions live as long as the launch.
-                value = unsafe { read_element(at, 4) } as u32;
-            } else {
-                for byte in 0..have {
-                    // SAFETY: likewise.
-                    let read = unsafe { read_element(at.wrapping_add(byte as usize), 1) } as u32;
-                    value |= read << (8 * byte);
-                }
+                *word = unsafe { read_element(at, 8) }.to_le_bytes();
             }
-            *word = value.to_le_bytes();
+        } else {
+            for (i, word) in to.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+                let at = (source as *mut u8).wrapping_add(4 * i);
+                let mut value = [0; 4];
+                let have = size.saturating_sub(4 * i as u32).min(4) as usize;
+                for (byte, value) in value[..have].iter_mut().enumerate() {
+                    // SAFETY: likewise.
+                    *value = unsafe { read_element(at.wrapping_add(byte), 1) } as u8;
+                }
+                *word = value;
+            }
         }
         if let Some(checker) = &mut self.checker {
             checker.shadow.copied(&checker.clocks, warp * LANES + lane, offset, bytes);
