@@ -8,7 +8,7 @@ use crate::parse::ast::Operand;
 use super::instruction::Parts;
 use super::scope::Binding;
 use super::{DecodeError, Decoder};
-use crate::program::{Code, Condition, Logic};
+use crate::program::{Code, Condition, Guard, Logic};
 
 /// A comparison, from the modifiers of `setp` or `set`.
 struct Comparison<'p> {
@@ -17,6 +17,8 @@ struct Comparison<'p> {
     /// Type of the result, where one stands before that of the sources.
     result: Option<&'p str>,
     sources: [Reg; 4],
+    /// Of both halves of packed pairs.
+    pair: bool,
 }
 
 impl Decoder<'_> {
@@ -223,7 +225,7 @@ impl Decoder<'_> {
             Operand::Pair(d, other) => (self.predicate(d)?, self.predicate(other)?),
             single => (self.predicate(single)?, None),
         };
-        let Comparison { test, logic, result, sources } = self.comparison(parts, &operands[1..3])?;
+        let Comparison { test, logic, result, sources, pair } = self.comparison(parts, &operands[1..3])?;
         if result.is_some() {
             return self.error(format!("unknown instruction {}", parts.name()));
         }
@@ -231,6 +233,27 @@ impl Decoder<'_> {
             Some(operand) => self.condition(operand)?,
             None => Condition::Constant(true),
         };
+        if pair {
+            // The low halves make the first predicate, the high ones the second.
+            let mut high = [Reg(0); 4];
+            for (high, source) in high.iter_mut().zip(&sources[..2]) {
+                *high = self.scopes.register(16);
+                self.step("high.b16", *high, &[*source])?;
+            }
+            // Two steps: the second must not see what the first has written over the guard or the operand.
+            if let Some(guard) = self.guard.take() {
+                let predicate = self.copy_condition(Condition::Predicate(guard.predicate, false));
+                self.guard = Some(Guard { predicate, ..guard });
+            }
+            let with = Condition::Predicate(self.copy_condition(with), false);
+            for (d, s) in [(d, sources), (other, high)] {
+                if let Some(d) = d {
+                    let code = Code::TestCombine(test, logic.unwrap_or(Logic::And), with, None);
+                    self.emit(code, Operands { d: Reg(d), s });
+                }
+            }
+            return Ok(());
+        }
         let plain = logic.is_none() && other.is_none();
         if let (Some(d), true) = (d, plain) {
             self.emit(Code::Test(test), Operands { d: Reg(d), s: sources });
@@ -243,6 +266,14 @@ impl Decoder<'_> {
         let code = Code::TestCombine(test, logic.unwrap_or(Logic::And), with, other);
         self.emit(code, Operands { d: Reg(d), s: sources });
         Ok(())
+    }
+
+    /// A predicate that keeps what a condition is now.
+    fn copy_condition(&mut self, condition: Condition) -> u32 {
+        let copy = self.scopes.predicate();
+        let code = Code::Predicate(Logic::First, condition, condition);
+        self.emit(code, Operands { d: Reg(copy), s: [Reg(0); 4] });
+        copy
     }
 
     /// The comparison that modifiers name.
@@ -261,7 +292,9 @@ impl Decoder<'_> {
         let mut key = parts.take_rest();
         let result = if key.len() == 3 { Some(key.remove(1)) } else { None };
         let ty = *key.last().unwrap_or(&"");
-        let Some(test) = Test::named(&key.join(".")) else {
+        let name = key.join(".");
+        let element = name.strip_suffix("x2").filter(|_| parts.base() == "setp");
+        let Some(test) = Test::named(element.unwrap_or(&name)) else {
             return self.error(format!("unknown instruction {}", parts.name()));
         };
         let bits = if ty.ends_with("16") { 16 } else { test.signature().bits[0] };
@@ -274,13 +307,13 @@ impl Decoder<'_> {
                 sources[i] = flushed;
             }
         }
-        Ok(Comparison { test, logic, result, sources })
+        Ok(Comparison { test, logic, result, sources, pair: element.is_some() })
     }
 
     /// `set`: a comparison as all ones, or 1.0.
     fn set(&mut self, parts: &mut Parts) -> Result<(), DecodeError> {
         let operands = self.count(parts, 3..=4)?;
-        let Comparison { test, logic, result, sources } = self.comparison(parts, &operands[1..3])?;
+        let Comparison { test, logic, result, sources, .. } = self.comparison(parts, &operands[1..3])?;
         let yes = match result {
             Some("f32") => 1f32.to_bits(),
             Some("u32" | "s32") => !0,

@@ -132,6 +132,11 @@ tests! {
     NeuF16 "neu.f16": f16, |a, b| a != b;
     NanF16 "nan.f16": f16, |a, b| !ordered(a, b);
     NumF16 "num.f16": f16, |a, b| ordered(a, b);
+    EquF16 "equ.f16": f16, |a, b| a == b || !ordered(a, b);
+    LtuF16 "ltu.f16": f16, |a, b| a < b || !ordered(a, b);
+    LeuF16 "leu.f16": f16, |a, b| a <= b || !ordered(a, b);
+    GtuF16 "gtu.f16": f16, |a, b| a > b || !ordered(a, b);
+    GeuF16 "geu.f16": f16, |a, b| a >= b || !ordered(a, b);
     EqBf16 "eq.bf16": bf16, |a, b| a == b;
     NeBf16 "ne.bf16": bf16, |a, b| a != b && ordered(a, b);
     LtBf16 "lt.bf16": bf16, |a, b| a < b;
@@ -141,6 +146,11 @@ tests! {
     NeuBf16 "neu.bf16": bf16, |a, b| a != b;
     NanBf16 "nan.bf16": bf16, |a, b| !ordered(a, b);
     NumBf16 "num.bf16": bf16, |a, b| ordered(a, b);
+    EquBf16 "equ.bf16": bf16, |a, b| a == b || !ordered(a, b);
+    LtuBf16 "ltu.bf16": bf16, |a, b| a < b || !ordered(a, b);
+    LeuBf16 "leu.bf16": bf16, |a, b| a <= b || !ordered(a, b);
+    GtuBf16 "gtu.bf16": bf16, |a, b| a > b || !ordered(a, b);
+    GeuBf16 "geu.bf16": bf16, |a, b| a >= b || !ordered(a, b);
     // testp, with its operand twice
     FiniteF32 "finite.f32": f32, |a, _b| a.is_finite();
     InfiniteF32 "infinite.f32": f32, |a, _b| a.is_infinite();
