@@ -35,12 +35,13 @@ const SINCE: &[(&str, i32)] = &[
     ("cuStreamGetCaptureInfo_v3", 12030),
 ];
 
-/// Defines the table of all functions.
+/// Defines the table of all functions: those named, and those that are not supported.
 macro_rules! table {
     ($($module:ident: $($name:ident)*;)*) => {
         /// Name and address of each function.
         fn functions() -> impl Iterator<Item = (&'static str, *const c_void)> {
-            [$($((stringify!($name), super::$module::$name as *const c_void),)*)*].into_iter()
+            let table = [$($((stringify!($name), super::$module::$name as *const c_void),)*)*];
+            table.into_iter().chain(super::unsupported::functions())
         }
     };
 }
@@ -98,31 +99,6 @@ table! {
         cuStreamWaitEvent cuLaunchHostFunc cuStreamGetPriority cuStreamGetFlags cuStreamGetId cuStreamGetCtx
         cuStreamGetDevice cuStreamAttachMemAsync;
     tensor_map: cuTensorMapEncodeTiled cuTensorMapEncodeIm2col cuTensorMapReplaceAddress;
-    unsupported: cuArrayCreate_v2 cuArray3DCreate_v2 cuArrayDestroy cuArrayGetDescriptor_v2
-        cuArray3DGetDescriptor_v2 cuMipmappedArrayCreate cuMipmappedArrayDestroy cuMemcpyDtoA_v2
-        cuMemcpyAtoD_v2 cuMemcpyHtoA_v2 cuMemcpyAtoH_v2 cuMemcpyAtoA_v2 cuMemcpyHtoAAsync_v2
-        cuMemcpyAtoHAsync_v2 cuMemcpy3DPeer cuMemcpy3DPeerAsync cuMemcpyBatchAsync_v2 cuTexObjectCreate
-        cuTexObjectDestroy cuTexObjectGetResourceDesc cuTexObjectGetResourceViewDesc cuTexObjectGetTextureDesc
-        cuSurfObjectCreate cuSurfObjectDestroy cuSurfObjectGetResourceDesc cuModuleGetTexRef
-        cuModuleGetSurfRef cuLinkCreate_v2 cuLinkAddData_v2 cuLinkAddFile_v2 cuLinkComplete cuLinkDestroy
-        cuImportExternalMemory cuExternalMemoryGetMappedBuffer cuDestroyExternalMemory
-        cuImportExternalSemaphore cuDestroyExternalSemaphore cuSignalExternalSemaphoresAsync
-        cuWaitExternalSemaphoresAsync cuIpcGetMemHandle cuIpcOpenMemHandle_v2 cuIpcCloseMemHandle
-        cuIpcGetEventHandle cuIpcOpenEventHandle cuMemAddressReserve cuMemAddressFree cuMemCreate cuMemRelease
-        cuMemMap cuMemUnmap cuMemSetAccess cuMemGetAccess cuMemGetAllocationGranularity
-        cuMemExportToShareableHandle cuMemImportFromShareableHandle cuMemPoolSetAccess
-        cuMemPoolExportToShareableHandle cuMemPoolImportFromShareableHandle cuMemRangeGetAttribute
-        cuMemRangeGetAttributes cuPointerSetAttribute cuStreamAddCallback cuStreamBeginCaptureToGraph
-        cuStreamUpdateCaptureDependencies_v2 cuStreamCopyAttributes cuStreamGetAttribute cuStreamSetAttribute
-        cuStreamWaitValue32_v2 cuStreamWaitValue64_v2 cuStreamWriteValue32_v2 cuStreamWriteValue64_v2
-        cuStreamBatchMemOp_v2 cuCtxRecordEvent cuCtxWaitEvent cuGraphAddNode_v2 cuGraphAddChildGraphNode
-        cuGraphAddEventRecordNode cuGraphAddEventWaitNode cuGraphAddMemAllocNode cuGraphAddMemFreeNode
-        cuGraphAddDependencies_v2 cuGraphRemoveDependencies_v2 cuGraphDestroyNode cuGraphDebugDotPrint
-        cuGraphExecKernelNodeSetParams_v2 cuGraphExecMemcpyNodeSetParams cuGraphExecMemsetNodeSetParams
-        cuGraphExecHostNodeSetParams cuGraphInstantiateWithParams cuGraphConditionalHandleCreate
-        cuOccupancyMaxActiveClusters cuOccupancyMaxPotentialClusterSize cuTensorMapEncodeIm2colWide
-        cuLaunchCooperativeKernelMultiDevice cuGetExportTable cuCtxDisablePeerAccess cuDeviceGetP2PAttribute
-        cuUserObjectCreate cuGreenCtxCreate cuDeviceGetDevResource;
 }
 
 /// The address that a name means for a program made for a CUDA version: the function of that name, or the newest form

@@ -1,19 +1,26 @@
 //! Functions of the API that cannot be simulated, or are not yet: each says so and returns
 //! `CUDA_ERROR_NOT_SUPPORTED`. They exist so that programs that only might call them link and load.
 
+use std::ffi::c_void;
+
 use super::api::{bare, refuse};
 use super::status::Status;
 
 /// Defines functions that are not supported. Their arguments are not looked at, so none are declared: the C calling
 /// convention of the platforms that the crate supports leaves those to the caller.
 macro_rules! unsupported {
-    ($($name:ident)*) => {$(
-        #[doc = concat!("`", stringify!($name), "` is not simulated.")]
+    ($($name:ident)*) => {
+        /// Name and address of each.
+        pub(super) fn functions() -> impl Iterator<Item = (&'static str, *const c_void)> {
+            [$((stringify!($name), $name as *const c_void)),*].into_iter()
+        }
+
+        $(#[doc = concat!("`", stringify!($name), "` is not simulated.")]
         #[unsafe(no_mangle)]
         pub unsafe extern "C" fn $name() -> u32 {
             bare(stringify!($name), || Err(refuse(Status::NOT_SUPPORTED, "not simulated")))
-        }
-    )*};
+        })*
+    };
 }
 
 unsupported! {

@@ -3,8 +3,7 @@
 //! * [`warp`]: the lanes of a warp, in groups that share a program counter, and the walk through the program.
 //! * [`block`]: the warps of a block, its memories, and who runs when.
 //! * `access`, `atomic`: loads, stores, atomics. `barrier`, `mbarrier`: waiting. `collective`: exchanges between
-//!   lanes. `matrix`, `wgmma`: tensor
-//!   cores. `copy`, `bulk`: asynchronous copies. `report`: findings.
+//!   lanes. `matrix`, `wgmma`: tensor cores. `copy`, `bulk`: asynchronous copies. `report`: findings.
 
 mod access;
 mod atomic;

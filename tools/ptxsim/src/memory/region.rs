@@ -96,13 +96,6 @@ impl Region {
         }
     }
 
-    /// Forgets that `len` bytes at `addr` were written.
-    pub fn set_uninitialised(&self, addr: u64, len: usize) {
-        if let Some(b) = &self.initialised {
-            b.remove(addr.wrapping_sub(self.base) as usize, len);
-        }
-    }
-
     /// Makes `len` bytes at `to` as initialised as those of `source` at `from` are; right when they overlap, too.
     pub(super) fn copy_initialised(&self, to: u64, source: &Region, from: u64, len: usize) {
         let Some(target) = &self.initialised else { return };

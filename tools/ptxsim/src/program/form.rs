@@ -251,7 +251,7 @@ pub enum Fence {
     OtherProxy,
 }
 
-/// `cp.async`: `s2` the bytes to read if `sized`; the rest is zero.
+/// `cp.async`: what is not read is zero.
 #[derive(Clone, Debug)]
 pub struct CopyAsync {
     /// Shared address.

@@ -151,7 +151,7 @@ pub enum Code {
     Atomic(Box<Atomic>),
     /// `isspacep`: predicate `d`, address `s0`.
     IsSpace(Window),
-    /// `prefetch` and hints: nothing, but the address is checked for being in memory at all by nobody.
+    /// `prefetch` and other hints: nothing.
     Nothing,
     /// `shfl.sync`
     Shuffle(Box<Shuffle>),
