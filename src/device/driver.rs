@@ -1,12 +1,13 @@
 //! The NVIDIA driver, looked up when asked for and never needed to build or to start.
 
-use std::ffi::{CStr, c_int};
+use std::ffi::c_int;
 use std::path::Path;
 use std::sync::OnceLock;
 
 use cudarc::driver::{result, sys};
 use libloading::Library;
 
+use super::status::describe;
 use crate::{Error, Result};
 
 /// Names the library to load as the driver, in place of the system's.
@@ -37,11 +38,8 @@ pub struct Gpu {
 /// # Errors
 /// [`Error::Device`] if `HDC_CUDA_DRIVER` names no usable driver, or the driver fails.
 pub fn driver() -> Result<Option<Driver>> {
-    static LOADED: OnceLock<std::result::Result<(), String>> = OnceLock::new();
     if let Some(path) = std::env::var_os(OVERRIDE).filter(|v| !v.is_empty()) {
-        LOADED.get_or_init(|| load(Path::new(&path))).clone().map_err(|what| {
-            Error::device(what, format!("correct {OVERRIDE}, or unset it to use the system's driver"))
-        })?;
+        use_driver(Path::new(&path))?;
     }
     // SAFETY: loads the system's driver library by its name; its initialisers are NVIDIA's, or those of the
     // library that the user named and `load` checked.
@@ -53,6 +51,17 @@ pub fn driver() -> Result<Option<Driver>> {
             format!("the NVIDIA driver is installed but fails: {e}"),
             "see whether nvidia-smi works; a driver newer than the running kernel module wants a reboot",
         )
+    })
+}
+
+/// Makes the library at `path` the driver of this process, as `HDC_CUDA_DRIVER` does. The first one that is named stays.
+///
+/// # Errors
+/// [`Error::Device`] if it cannot be loaded or is no driver.
+pub fn use_driver(path: &Path) -> Result<()> {
+    static LOADED: OnceLock<std::result::Result<(), String>> = OnceLock::new();
+    LOADED.get_or_init(|| load(path)).clone().map_err(|what| {
+        Error::device(what, format!("correct {OVERRIDE}, or unset it to use the system's driver"))
     })
 }
 
@@ -107,19 +116,6 @@ fn gpu(ordinal: c_int) -> std::result::Result<Gpu, result::DriverError> {
     // SAFETY: likewise.
     let memory = unsafe { result::device::total_mem(device) }?;
     Ok(Gpu { name: result::device::get_name(device)?, capability: (major, minor), memory })
-}
-
-/// The driver's own words for a status.
-fn describe(status: sys::CUresult) -> String {
-    let mut text = std::ptr::null();
-    // SAFETY: writes one pointer: to a constant string of the driver's, or null if it does not know the status.
-    let known = unsafe { sys::cuGetErrorString(status, &mut text) }.result().is_ok() && !text.is_null();
-    if !known {
-        return format!("{status:?}");
-    }
-    // SAFETY: not null, and NUL-terminated as the driver's documentation says.
-    let text = unsafe { CStr::from_ptr(text) };
-    format!("{} ({status:?})", text.to_string_lossy())
 }
 
 #[cfg(test)]

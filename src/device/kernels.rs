@@ -11,6 +11,27 @@ pub struct Kernel {
     pub ptx: &'static str,
 }
 
+impl Kernel {
+    /// The oldest CUDA version that runs its PTX. PTX 9.0 came with CUDA 13.0 and the two count in step since 12.0
+    /// (PTX 8.0); PTX ISA, "Release Notes".
+    pub fn cuda(&self) -> Option<(i32, i32)> {
+        let version = self.ptx.lines().find_map(|line| line.trim().strip_prefix(".version "))?;
+        let (major, minor) = version.trim().split_once('.')?;
+        Some((major.parse::<i32>().ok()? + 4, minor.parse().ok()?))
+    }
+
+    /// Its entries, each with the bytes of its one parameter, a struct by value.
+    pub fn entries(&self) -> impl Iterator<Item = (&'static str, usize)> + use<> {
+        self.ptx.split(".entry ").skip(1).filter_map(|rest| {
+            let (name, rest) = rest.split_once('(')?;
+            let (params, _) = rest.split_once(')')?;
+            let (_, size) = params.split_once('[')?;
+            let (size, _) = size.split_once(']')?;
+            Some((name.trim(), size.parse().ok()?))
+        })
+    }
+}
+
 /// Sorted by name; empty if there was no nvcc at build time.
 static KERNELS: &[Kernel] = include!(concat!(env!("OUT_DIR"), "/kernels.rs"));
 

@@ -11,6 +11,7 @@ use arrayvec::ArrayVec;
 use crate::tensor::{Real, Shape};
 
 mod columns;
+mod cuda;
 mod matmul;
 pub(crate) mod parallel;
 pub(crate) mod simd;
@@ -23,8 +24,11 @@ pub mod linear;
 pub mod max_pool3d;
 pub mod slot_pool;
 
+pub use cuda::{CudaBackward, CudaForward, CudaGradient, CudaOp, CudaParam, Precision, pitch, statistics};
+
 /// Whether a result replaces what its buffer holds or is added to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)] // as kernels take it
 pub enum WriteMode {
     /// Replace; the buffer may hold anything before, NaN included.
     Overwrite,
@@ -179,4 +183,6 @@ pub trait Op<T: Real>: Debug + Send + Sync {
     fn forward(&self, io: Forward<'_, T>);
     /// Runs backward.
     fn backward(&self, io: Backward<'_, T>);
+    /// The same operation on a CUDA device.
+    fn cuda(&self, precision: Precision) -> Box<dyn CudaOp>;
 }

@@ -5,6 +5,7 @@ mod augment;
 mod contract;
 mod conv3d;
 mod data;
+mod device;
 mod golden;
 mod gradient;
 mod info_nce;

@@ -1,11 +1,12 @@
 //! S-Avg and G-Avg.
 
-use hdc::ops::Op;
 use hdc::ops::slot_pool::{Problem, reference};
+use hdc::ops::{Op, Precision};
 use hdc::tensor::{Real, Shape};
 
 use crate::contract::{self, Feed, Reference};
 use crate::data::{Kind, assert_close};
+use crate::device::Subject;
 use crate::{golden, gradient};
 
 const HOSTILE: [[usize; 5]; 7] = [
@@ -73,6 +74,24 @@ fn contract_case<T: Real>(tolerance: f64) {
 fn keeps_the_contract() {
     contract_case::<f32>(1e-6);
     contract_case::<f64>(1e-12);
+}
+
+#[test]
+fn keeps_the_contract_on_a_device() {
+    let check = |p: Problem, precision, input| {
+        let reference = Reference {
+            forward: &|io| reference::forward(&p, io),
+            backward: &|io| reference::backward(&p, io),
+        };
+        let label = format!("{p:?} {precision:?}");
+        Subject { label, op: &p, precision, input, output: Precision::F32 }.check(&reference, Kind::Real);
+    };
+    for [n, t, h, w, c] in HOSTILE {
+        for precision in [Precision::F32, Precision::Bf16] {
+            check(Problem::slots(Shape::new([n, t, h, w, c])).unwrap(), precision, precision);
+            check(Problem::global(Shape::new([n, t, c])).unwrap(), precision, Precision::F32);
+        }
+    }
 }
 
 #[test]

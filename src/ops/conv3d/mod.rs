@@ -5,12 +5,15 @@
 
 use arrayvec::ArrayVec;
 
-use super::{Backward, BackwardReads, Cost, Forward, Op, ParamKind, ParamSpec, Pass, WriteMode};
+use super::{
+    Backward, BackwardReads, Cost, CudaOp, Forward, Op, ParamKind, ParamSpec, Pass, Precision, WriteMode,
+};
 use crate::tensor::{Real, Shape};
 use crate::{Error, Result};
 
 mod axis;
 mod cpu;
+mod cuda;
 mod gather;
 mod panel;
 pub mod reference;
@@ -221,6 +224,10 @@ impl<T: Real> Op<T> for Conv3d {
         if let Some(dx) = &mut io.dx[0] {
             self.dgrad(io.dy, io.params[0], dx.data, dx.mode, workspace);
         }
+    }
+
+    fn cuda(&self, precision: Precision) -> Box<dyn CudaOp> {
+        Box::new(cuda::Plan::new(self, precision))
     }
 }
 

@@ -3,11 +3,15 @@
 //! all positions.
 
 mod cpu;
+mod cuda;
 pub mod reference;
 
 use arrayvec::ArrayVec;
 
-use super::{Backward, BackwardReads, Cost, Forward, MAX_INPUTS, MAX_PARAMS, Op, ParamKind, ParamSpec, Pass};
+use super::{
+    Backward, BackwardReads, Cost, CudaOp, Forward, MAX_INPUTS, MAX_PARAMS, Op, ParamKind, ParamSpec, Pass,
+    Precision,
+};
 use crate::tensor::{Real, Shape};
 use crate::{Error, Result};
 
@@ -116,6 +120,10 @@ impl<T: Real> Op<T> for Problem {
 
     fn backward(&self, io: Backward<'_, T>) {
         cpu::backward(self, io);
+    }
+
+    fn cuda(&self, precision: Precision) -> Box<dyn CudaOp> {
+        Box::new(cuda::Plan::new(self, precision))
     }
 }
 

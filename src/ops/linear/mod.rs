@@ -2,11 +2,15 @@
 //! step, so it is written for exact reproducibility rather than for the last GFLOP/s.
 
 mod cpu;
+mod cuda;
 pub mod reference;
 
 use arrayvec::ArrayVec;
 
-use super::{Backward, BackwardReads, Cost, Forward, MAX_INPUTS, MAX_PARAMS, Op, ParamKind, ParamSpec, Pass};
+use super::{
+    Backward, BackwardReads, Cost, CudaOp, Forward, MAX_INPUTS, MAX_PARAMS, Op, ParamKind, ParamSpec, Pass,
+    Precision,
+};
 use crate::tensor::{Real, Shape};
 use crate::{Error, Result};
 
@@ -90,6 +94,10 @@ impl<T: Real> Op<T> for Problem {
 
     fn backward(&self, io: Backward<'_, T>) {
         cpu::backward(self, io);
+    }
+
+    fn cuda(&self, precision: Precision) -> Box<dyn CudaOp> {
+        Box::new(cuda::Plan::new(self, precision))
     }
 }
 

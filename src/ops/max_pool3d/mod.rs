@@ -2,13 +2,14 @@
 //! a NaN wins over numbers, as in PyTorch.
 
 mod cpu;
+mod cuda;
 pub mod reference;
 
 use std::ops::Range;
 
 use arrayvec::ArrayVec;
 
-use super::{Backward, BackwardReads, Cost, Forward, MAX_INPUTS, Op, Pass};
+use super::{Backward, BackwardReads, Cost, CudaOp, Forward, MAX_INPUTS, Op, Pass, Precision};
 use crate::tensor::{Real, Shape};
 use crate::{Error, Result};
 
@@ -123,6 +124,10 @@ impl<T: Real> Op<T> for Problem {
 
     fn backward(&self, io: Backward<'_, T>) {
         cpu::backward(self, io);
+    }
+
+    fn cuda(&self, precision: Precision) -> Box<dyn CudaOp> {
+        Box::new(cuda::Plan::new(self, precision))
     }
 }
 
