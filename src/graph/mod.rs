@@ -2,6 +2,8 @@
 //! derived by walking it backwards, and a memory plan known before anything runs. Knows no operation by name.
 
 mod arena;
+mod cuda;
+mod cuda_params;
 mod executor;
 mod params;
 mod plan;
@@ -14,6 +16,8 @@ use crate::ops::{MAX_INPUTS, Op, ParamSpec, WriteMode};
 use crate::tensor::{Real, Shape};
 use crate::{Error, Result};
 
+pub use cuda::{CUDA_ALIGNMENT, CudaProgram};
+pub use cuda_params::{CudaLayout, CudaParams};
 pub use executor::Executor;
 pub use params::{Param, ParamLayout};
 pub use plan::{Buffer, MemoryPlan, Purpose, Step};

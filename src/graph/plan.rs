@@ -4,10 +4,10 @@
 use std::ops::Range;
 
 use super::{Graph, NodeId};
-use crate::ops::Pass;
+use crate::ops::{BackwardReads, Pass};
 use crate::tensor::Real;
 
-/// Buffers start at multiples of this many bytes: a cache line, and a register of AVX-512.
+/// Buffers of the CPU start at multiples of this many bytes: a cache line, and a register of AVX-512.
 pub(super) const ALIGNMENT: usize = 64;
 
 /// What a buffer holds.
@@ -23,6 +23,24 @@ pub enum Purpose {
     ForwardWorkspace,
     /// Scratch of its backward pass.
     BackwardWorkspace,
+    /// Partial statistics of its output, for the nodes that read it.
+    Statistics,
+}
+
+/// Purposes of buffers.
+const PURPOSES: usize = 6;
+
+/// What a node asks of memory, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Needs {
+    /// Its value, and as much for its gradient.
+    pub value: usize,
+    pub saved: usize,
+    pub statistics: usize,
+    /// Scratch forward and backward.
+    pub workspace: [usize; 2],
+    /// What its backward pass reads besides.
+    pub reads: BackwardReads,
 }
 
 /// A buffer of the plan.
@@ -53,13 +71,34 @@ pub struct MemoryPlan {
     steps: Vec<Step>,
     buffers: Vec<Buffer>,
     /// For each node and purpose the buffer's index, if it has one.
-    index: Vec<[Option<usize>; 5]>,
+    index: Vec<[Option<usize>; PURPOSES]>,
     peak: usize,
 }
 
 impl MemoryPlan {
-    /// Plans forward alone, or forward followed by backward.
+    /// Plans forward alone, or forward followed by backward, on the CPU.
     pub fn new<T: Real>(graph: &Graph<T>, training: bool) -> Self {
+        let needs = graph.nodes().iter().map(|node| {
+            let value = node.shape.numel() * size_of::<T>();
+            let Some(op) = &node.op else { return Needs { value, ..Needs::default() } };
+            Needs {
+                value,
+                saved: op.saved_bytes(),
+                statistics: 0,
+                workspace: [Pass::Forward, Pass::Backward].map(|pass| op.workspace_bytes(pass)),
+                reads: op.backward_reads(),
+            }
+        });
+        Self::with_needs(graph, training, &needs.collect::<Vec<_>>(), ALIGNMENT)
+    }
+
+    /// Plans for nodes with these needs, one a node of `graph`.
+    pub(super) fn with_needs<T: Real>(
+        graph: &Graph<T>,
+        training: bool,
+        needs: &[Needs],
+        alignment: usize,
+    ) -> Self {
         let count = graph.nodes().len();
         let mut steps: Vec<_> = (1..count).map(|i| Step { node: NodeId(i), pass: Pass::Forward }).collect();
         if training {
@@ -77,46 +116,48 @@ impl MemoryPlan {
         };
         for (i, node) in graph.nodes().iter().enumerate() {
             let mut last = forward(i);
+            let mut last_forward = last;
             let mut first_gradient = None;
             for (j, consumer) in
                 graph.nodes().iter().enumerate().filter(|(_, n)| n.inputs.contains(&NodeId(i)))
             {
+                last_forward = last_forward.max(forward(j));
                 last = last.max(forward(j));
                 if training && consumer.needs_gradient {
                     first_gradient = first_gradient.max(Some(j));
-                    if consumer.op.as_ref().is_some_and(|op| op.backward_reads().inputs) {
+                    if needs[j].reads.inputs {
                         last = last.max(backward(j));
                     }
                 }
             }
             let is_output = graph.outputs().contains(&NodeId(i));
+            let Needs { value, saved, statistics, workspace, reads } = needs[i];
             if is_output {
                 last = last.max(end_of_forward);
             }
-            let value = node.shape.numel() * size_of::<T>();
-            let Some(op) = &node.op else {
+            if node.op.is_none() {
                 push(i, Purpose::Value, value, (0, last));
                 continue;
-            };
+            }
             let trains = training && node.needs_gradient;
-            if trains && op.backward_reads().output {
+            if trains && reads.output {
                 last = last.max(backward(i));
             }
             push(i, Purpose::Value, value, (forward(i), last));
             let saved_until = if trains { backward(i) } else { forward(i) };
-            push(i, Purpose::Saved, op.saved_bytes(), (forward(i), saved_until));
-            push(i, Purpose::ForwardWorkspace, op.workspace_bytes(Pass::Forward), (forward(i), forward(i)));
+            push(i, Purpose::Saved, saved, (forward(i), saved_until));
+            push(i, Purpose::Statistics, statistics, (forward(i), last_forward));
+            push(i, Purpose::ForwardWorkspace, workspace[0], (forward(i), forward(i)));
             if trains {
                 // Gradients of outputs are filled in before the reverse pass starts.
                 let first =
                     if is_output { end_of_forward + 1 } else { first_gradient.map_or(backward(i), backward) };
                 push(i, Purpose::Gradient, value, (first, backward(i)));
-                let workspace = op.workspace_bytes(Pass::Backward);
-                push(i, Purpose::BackwardWorkspace, workspace, (backward(i), backward(i)));
+                push(i, Purpose::BackwardWorkspace, workspace[1], (backward(i), backward(i)));
             }
         }
-        let peak = place(&mut buffers);
-        let mut index = vec![[None; 5]; count];
+        let peak = place(&mut buffers, alignment);
+        let mut index = vec![[None; PURPOSES]; count];
         for (b, buffer) in buffers.iter().enumerate() {
             index[buffer.node.0][buffer.purpose as usize] = Some(b);
         }
@@ -157,7 +198,7 @@ impl MemoryPlan {
 
 /// Gives every buffer its place, largest first, at the lowest address where no buffer that lives at the same
 /// time stands; returns the end of the last one.
-fn place(buffers: &mut [Buffer]) -> usize {
+fn place(buffers: &mut [Buffer], alignment: usize) -> usize {
     let mut order: Vec<usize> = (0..buffers.len()).collect();
     order.sort_by_key(|&b| (std::cmp::Reverse(buffers[b].bytes.len()), b));
     let mut placed: Vec<usize> = Vec::new();
@@ -176,11 +217,11 @@ fn place(buffers: &mut [Buffer]) -> usize {
             if start + len <= r.start {
                 break;
             }
-            start = start.max(r.end.next_multiple_of(ALIGNMENT));
+            start = start.max(r.end.next_multiple_of(alignment));
         }
         buffers[b].bytes = start..start + len;
         peak = peak.max(start + len);
         placed.push(b);
     }
-    peak.next_multiple_of(ALIGNMENT)
+    peak.next_multiple_of(alignment)
 }

@@ -15,15 +15,35 @@ use super::step::{StepReport, TrainState, TrainStep};
 use crate::data::{Batch, Loader};
 use crate::{Error, Result};
 
-/// What the loop asks of a training step.
+/// What the loop asks of a training step: `start`, perhaps `stage` of the batch after it, `finish`. A device works from
+/// `start` on, so that the host fetches and stages the next batch meanwhile; the CPU does everything in `finish`.
 pub trait Step: Send {
-    /// Runs one step.
+    /// Starts a step.
+    ///
+    /// # Errors
+    /// A device that fails.
+    fn start(&mut self, _batch: &Batch) -> Result<()> {
+        Ok(())
+    }
+
+    /// Brings the batch of the next step nearer while this one runs.
+    ///
+    /// # Errors
+    /// A device that fails.
+    fn stage(&mut self, _next: &Batch) -> Result<()> {
+        Ok(())
+    }
+
+    /// Finishes the step that was started on `batch`.
     ///
     /// # Errors
     /// [`Error::NonFinite`] if the loss or the gradient is not finite; then nothing was updated.
-    fn run(&mut self, batch: &Batch) -> Result<StepReport>;
+    fn finish(&mut self, batch: &Batch) -> Result<StepReport>;
     /// A copy of the state.
-    fn state(&self) -> TrainState;
+    ///
+    /// # Errors
+    /// A device that fails.
+    fn state(&self) -> Result<TrainState>;
     /// Takes over a state.
     ///
     /// # Errors
@@ -34,12 +54,12 @@ pub trait Step: Send {
 }
 
 impl Step for TrainStep {
-    fn run(&mut self, batch: &Batch) -> Result<StepReport> {
-        Self::run(self, batch)
+    fn finish(&mut self, batch: &Batch) -> Result<StepReport> {
+        self.run(batch)
     }
 
-    fn state(&self) -> TrainState {
-        Self::state(self)
+    fn state(&self) -> Result<TrainState> {
+        Ok(Self::state(self))
     }
 
     fn restore(&mut self, state: &TrainState) -> Result<()> {
@@ -63,6 +83,57 @@ pub trait Batches: Send {
 impl Batches for Loader {
     fn next_into(&mut self, batch: &mut Batch) -> Result<Duration> {
         Self::next_into(self, batch)
+    }
+}
+
+impl<S: Step + ?Sized> Step for Box<S> {
+    fn start(&mut self, batch: &Batch) -> Result<()> {
+        (**self).start(batch)
+    }
+
+    fn stage(&mut self, next: &Batch) -> Result<()> {
+        (**self).stage(next)
+    }
+
+    fn finish(&mut self, batch: &Batch) -> Result<StepReport> {
+        (**self).finish(batch)
+    }
+
+    fn state(&self) -> Result<TrainState> {
+        (**self).state()
+    }
+
+    fn restore(&mut self, state: &TrainState) -> Result<()> {
+        (**self).restore(state)
+    }
+
+    fn peak_bytes(&self) -> usize {
+        (**self).peak_bytes()
+    }
+}
+
+/// The batch at hand and, once it has been fetched, the next one.
+#[derive(Default)]
+struct Feed {
+    current: Batch,
+    next: Batch,
+    /// How long the next one was waited for, or why there is none.
+    fetched: Option<Result<Duration>>,
+}
+
+impl Feed {
+    /// Fetches the next batch, if that has not been done.
+    fn fetch(&mut self, batches: &mut impl Batches) -> &Result<Duration> {
+        let next = &mut self.next;
+        self.fetched.get_or_insert_with(|| batches.next_into(next))
+    }
+
+    /// Makes the next batch the one at hand; returns how long it was waited for.
+    fn advance(&mut self, batches: &mut impl Batches) -> Result<Duration> {
+        self.fetch(batches);
+        let waited = self.fetched.take().expect("fetched above")?;
+        std::mem::swap(&mut self.current, &mut self.next);
+        Ok(waited)
     }
 }
 
@@ -145,9 +216,9 @@ impl<S: Step, B: Batches> Run<'_, S, B> {
         let mut saved = self.start.saved();
         let mut done = first;
         let mut last = None;
-        let mut batch = Batch::default();
+        let mut feed = Feed::default();
         while done < total {
-            let mut record = match stop.check().and_then(|()| self.advance(done, &mut batch)) {
+            let mut record = match stop.check().and_then(|()| self.advance(done, total, &mut feed)) {
                 Ok(record) => record,
                 Err(e) => return Err(self.give_up(e, done, saved, &journal)),
             };
@@ -200,11 +271,12 @@ impl<S: Step, B: Batches> Run<'_, S, B> {
         let mut batch = Batch::default();
         let wait = self.batches.next_into(&mut batch)?;
         let begin = Instant::now();
-        checked(self.step.run(&batch), self.start.step() + 1, &batch)?;
+        self.step.start(&batch)?;
+        checked(self.step.finish(&batch), self.start.step() + 1, &batch)?;
         let step_s = begin.elapsed().as_secs_f64();
         let probe = self.folder.path().join(".rehearsal");
         std::fs::create_dir_all(&probe).map_err(|e| Error::io("create", &probe, e))?;
-        let saved = self.checkpoint().save(&probe).and_then(|path| {
+        let saved = self.checkpoint()?.save(&probe).and_then(|path| {
             let file = std::fs::metadata(&path).map_err(|e| Error::io("read", &path, e))?;
             Ok(file.len())
         });
@@ -225,36 +297,44 @@ impl<S: Step, B: Batches> Run<'_, S, B> {
 
     fn restore(&mut self) -> Result<()> {
         let Some((path, checkpoint)) = &self.start.checkpoint else { return Ok(()) };
-        checkpoint.fits(path, &self.step.state())?;
+        checkpoint.fits(path, &self.step.state()?)?;
         self.step.restore(&checkpoint.state)
     }
 
-    /// One step and its record.
-    fn advance(&mut self, done: u64, batch: &mut Batch) -> Result<Record> {
-        let wait = self.batches.next_into(batch)?;
-        let begin = Instant::now();
-        let report = checked(self.step.run(batch), done + 1, batch)?;
-        let mut record = Record::new(done + 1, batch.epoch, &report);
+    /// One step and its record. The next batch is fetched while the step runs; if that fails, it is reported when
+    /// that batch is asked for, after this step.
+    fn advance(&mut self, done: u64, total: u64, feed: &mut Feed) -> Result<Record> {
+        let waited = feed.advance(&mut self.batches)?;
+        let mut begin = Instant::now();
+        self.step.start(&feed.current)?;
+        if done + 1 < total {
+            if let Ok(waited) = feed.fetch(&mut self.batches) {
+                begin += *waited; // accounted to the step that it delays
+                self.step.stage(&feed.next)?;
+            }
+        }
+        let report = checked(self.step.finish(&feed.current), done + 1, &feed.current)?;
+        let mut record = Record::new(done + 1, feed.current.epoch, &report);
         record.step_s = begin.elapsed().as_secs_f64();
-        record.data_wait_s = wait.as_secs_f64();
-        record.clips_per_s = batch.clips.len() as f64 / (record.step_s + record.data_wait_s).max(1e-9);
+        record.data_wait_s = waited.as_secs_f64();
+        record.clips_per_s = feed.current.clips.len() as f64 / (record.step_s + record.data_wait_s).max(1e-9);
         Ok(record)
     }
 
-    fn checkpoint(&self) -> Checkpoint {
-        Checkpoint {
+    fn checkpoint(&self) -> Result<Checkpoint> {
+        Ok(Checkpoint {
             version: self.config.version.clone(),
             config: self.config.clone(),
             data: self.data,
-            state: self.step.state(),
-        }
+            state: self.step.state()?,
+        })
     }
 
     /// Saves, and only then removes what is no longer kept. The records go first: a checkpoint never runs ahead
     /// of them.
     fn save(&mut self, journal: &Journal) -> Result<()> {
         journal.sync()?;
-        let checkpoint = self.checkpoint();
+        let checkpoint = self.checkpoint()?;
         checkpoint.save(&self.folder.checkpoints())?;
         self.tidy(checkpoint.state.step, journal)
     }

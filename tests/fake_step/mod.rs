@@ -38,7 +38,7 @@ impl FakeStep {
 }
 
 impl Step for FakeStep {
-    fn run(&mut self, batch: &Batch) -> Result<StepReport> {
+    fn finish(&mut self, batch: &Batch) -> Result<StepReport> {
         assert_eq!(batch.step, self.state.step, "batches come in order");
         std::thread::sleep(self.sleep);
         if self.non_finite_at == Some(batch.step) {
@@ -62,8 +62,8 @@ impl Step for FakeStep {
         })
     }
 
-    fn state(&self) -> TrainState {
-        self.state.clone()
+    fn state(&self) -> Result<TrainState> {
+        Ok(self.state.clone())
     }
 
     fn restore(&mut self, state: &TrainState) -> Result<()> {
