@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use crate::{Error, Result};
 
 mod completions;
+mod compute;
 mod demo;
 mod doctor;
 mod features;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::compute::Compute;
 use crate::data::evaluate::Clips;
 use crate::eval::{EmbedOptions, Embedder, Origin, Pool, Weights};
 use crate::models::Backbone;
@@ -37,6 +38,8 @@ pub struct Network {
     /// Clips encoded at a time [default: as many as take 1 GiB, at most 16]. Changes memory and time only
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     chunk: Option<u16>,
+    #[command(flatten)]
+    compute: Compute,
     /// Threads that compute, and as many that decode; 0: one a core. The result is the same with any number
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(..=1024))]
     threads: u16,
@@ -52,7 +55,7 @@ impl Network {
             chunk: self.chunk.map(usize::from),
             ..EmbedOptions::default()
         };
-        Embedder::new(&self.weights()?, options)
+        Embedder::new(&self.weights()?, options, &self.compute.backend()?)
     }
 
     fn weights(&self) -> Result<Weights> {

@@ -46,6 +46,11 @@ impl Memory {
         Ok(new)
     }
 
+    /// Its device.
+    pub fn device(&self) -> &Arc<Device> {
+        &self.device
+    }
+
     /// Where it starts.
     pub fn address(&self) -> Address {
         self.address

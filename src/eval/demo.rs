@@ -12,6 +12,7 @@ use super::{
 };
 use crate::data::synth::{SynthOptions, synth};
 use crate::data::{Dataset, atomic};
+use crate::graph::Backend;
 use crate::train::{Config, Place, Preset, Resume, Sources, pretrain};
 use crate::{Error, Result};
 
@@ -163,7 +164,7 @@ fn evaluate(
     })?;
     pool.install(|| {
         let options = EmbedOptions { block: BLOCK, pool: Pool::Gavg, ..EmbedOptions::default() };
-        let mut embedder = Embedder::new(weights, options)?;
+        let mut embedder = Embedder::new(weights, options, &Backend::Cpu)?;
         let all: Vec<usize> = (0..dataset.len()).collect();
         let embeddings: Embeddings = embedder.embed(dataset, &all, |_, _| {})?;
         LABELS

@@ -1,11 +1,11 @@
 //! From videos to vectors: decode, encode, pool, mean over the clips of a video.
 
 use super::clips::{Protocol, for_each_video};
+use super::encoder::Encoder;
 use super::{Pool, Weights};
 use crate::data::Dataset;
 use crate::data::evaluate::{Clips, Crops};
-use crate::device::require_memory;
-use crate::graph::{Executor, Graph, MemoryPlan};
+use crate::graph::{Backend, Graph, MemoryPlan};
 use crate::models::{self, BLOCKS};
 use crate::{Error, Result};
 
@@ -57,8 +57,7 @@ impl Embeddings {
 /// A network that only looks, with every buffer it needs.
 #[derive(Debug)]
 pub struct Embedder {
-    executor: Executor<f32>,
-    params: Vec<f32>,
+    encoder: Encoder,
     name: String,
     protocol: Protocol,
     options: EmbedOptions,
@@ -73,8 +72,8 @@ impl Embedder {
     /// Plans and allocates.
     ///
     /// # Errors
-    /// A block other than 3, 4 or 5; a model that does not fit the clips.
-    pub fn new(weights: &Weights, options: EmbedOptions) -> Result<Self> {
+    /// A block other than 3, 4 or 5; a model that does not fit the clips, or clips that do not fit the memory.
+    pub fn new(weights: &Weights, options: EmbedOptions, backend: &Backend) -> Result<Self> {
         let scale = BLOCKS.iter().position(|&b| b == options.block).ok_or_else(|| {
             Error::usage(format!("there is no block {} to tap", options.block), "give block 3, 4 or 5")
         })?;
@@ -89,16 +88,8 @@ impl Embedder {
         let shapes: Graph<f32> = models::encoder(&weights.config.model, 1, weights.extents(), true)?;
         let map = shapes.node(shapes.outputs()[3 + scale]).shape.dims();
         let map = [map[1], map[2], map[3], map[4]];
-        let graph = graph(chunk)?;
-        let bytes = MemoryPlan::new(&graph, false).peak();
-        require_memory(
-            &format!("encoding {chunk} clips at a time"),
-            bytes,
-            "lower --chunk, or use smaller clips",
-        )?;
         Ok(Self {
-            executor: Executor::new(graph, &weights.layout, false),
-            params: weights.params.clone(),
+            encoder: Encoder::new(backend, graph(chunk)?, weights)?,
             name: weights.name.clone(),
             protocol: Protocol {
                 clip: weights.config.clip.clone(),
@@ -129,7 +120,7 @@ impl Embedder {
 
     /// Bytes of the network's buffers and parameters.
     pub fn bytes(&self) -> usize {
-        self.executor.plan().peak() + self.params.len() * size_of::<f32>()
+        self.encoder.bytes()
     }
 
     /// The vectors of these videos (repeated numbers count once). `progress(done, all)` is called after each.
@@ -153,18 +144,18 @@ impl Embedder {
         let mut pending = Vec::with_capacity(self.chunk); // the place of each clip's video
         for_each_video(dataset, &videos, &protocol, threads, |place, clips| {
             for clip in clips.chunks_exact(len) {
-                self.executor.input_mut()[pending.len() * len..][..len].copy_from_slice(clip);
+                self.encoder.input_mut()[pending.len() * len..][..len].copy_from_slice(clip);
                 pending.push(place);
                 if pending.len() == self.chunk {
-                    self.run(&mut pending, &mut means);
+                    self.run(&mut pending, &mut means)?;
                 }
             }
             progress(place + 1, total);
             Ok(())
         })?;
         if !pending.is_empty() {
-            self.executor.input_mut()[pending.len() * len..].fill(0.0);
-            self.run(&mut pending, &mut means);
+            self.encoder.input_mut()[pending.len() * len..].fill(0.0);
+            self.run(&mut pending, &mut means)?;
         }
         means.flush();
         if let Some(at) = means.data.iter().position(|v| !v.is_finite()) {
@@ -180,14 +171,15 @@ impl Embedder {
     }
 
     /// Encodes the pending clips and adds their vectors to those of their videos.
-    fn run(&mut self, pending: &mut Vec<usize>, means: &mut Means) {
-        self.executor.forward(&self.params);
-        let output = self.executor.output(self.output);
+    fn run(&mut self, pending: &mut Vec<usize>, means: &mut Means) -> Result<()> {
+        self.encoder.forward()?;
+        let output = self.encoder.output(self.output);
         let mut pooled = vec![0.0; means.dim];
         for (place, clip) in pending.drain(..).zip(output.chunks_exact(output.len() / self.chunk)) {
             self.options.pool.apply(clip, self.map, &mut pooled);
             means.add(place, &pooled);
         }
+        Ok(())
     }
 }
 

@@ -6,6 +6,7 @@ mod chance;
 mod clips;
 mod demo;
 mod embed;
+mod encoder;
 mod features;
 mod grid;
 pub mod inspect;

@@ -56,6 +56,11 @@ impl CudaLayout {
         self.len
     }
 
+    /// Elements of the host's flat array.
+    pub fn host_len(&self) -> usize {
+        self.host_len
+    }
+
     /// No parameters.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()

@@ -3,24 +3,38 @@
 
 mod arena;
 mod cuda;
+mod cuda_executor;
 mod cuda_params;
+pub mod cuda_tensor;
 mod executor;
 mod params;
 mod plan;
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 
-use crate::ops::{MAX_INPUTS, Op, ParamSpec, WriteMode};
+use crate::device::Device;
+use crate::ops::{MAX_INPUTS, Op, ParamSpec, Precision, WriteMode};
 use crate::tensor::{Real, Shape};
 use crate::{Error, Result};
 
 pub use cuda::{CUDA_ALIGNMENT, CudaProgram};
+pub use cuda_executor::CudaExecutor;
 pub use cuda_params::{CudaLayout, CudaParams};
 pub use executor::Executor;
 pub use params::{Param, ParamLayout};
 pub use plan::{Buffer, MemoryPlan, Purpose, Step};
+
+/// What a graph runs on.
+#[derive(Clone, Debug)]
+pub enum Backend {
+    /// The threads of the current rayon pool.
+    Cpu,
+    /// A CUDA device, with activations in this precision.
+    Cuda(Arc<Device>, Precision),
+}
 
 /// A node, by its place in the order of execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
