@@ -13,6 +13,7 @@ pub mod inspect;
 pub mod neighbours;
 mod pool;
 mod retrieve;
+pub mod selftest;
 mod split;
 pub mod verify;
 mod weights;
