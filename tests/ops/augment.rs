@@ -1,12 +1,17 @@
 //! Augmentation.
 
-use hdc::ops::augment::{Problem, reference};
+use hdc::device::Memory;
+use hdc::eval::selftest::{round, run as run_commands};
+use hdc::graph::cuda_tensor::from_device;
+use hdc::ops::Precision;
+use hdc::ops::augment::{CudaClip, Problem, launch, reference};
 use hdc::tensor::Real;
 use hdc::tensor::random::Stream;
 use hdc::tensor::transform::{ClipTransform, ColourStep, Rect};
 use serde_json::Value;
 
 use crate::data::{assert_close, assert_same_bits};
+use crate::device::device;
 use crate::golden::{self, Case};
 
 fn transform(meta: &Value) -> ClipTransform {
@@ -206,4 +211,67 @@ fn replication_copies_the_channel_that_it_names() {
             before.chunks_exact(3).flat_map(|pixel| [pixel[usize::from(channel)]; 3]).collect();
         assert_same_bits(&format!("channel {channel}"), &got, &want);
     }
+}
+
+/// Many clips of windows of two sizes in one launch.
+fn drawn_on_a_device(side: usize, cases: u64, precision: Precision) {
+    let Some(device) = device() else { return };
+    let frames = 2;
+    let windows = [(37, 150), (64, 41)].map(|(height, width)| {
+        let rgb = bytes("clip", frames * height * width * 3);
+        (Problem::new(frames, height, width, side).unwrap(), (height, width), rgb)
+    });
+    let offset = |i: usize| if i == 0 { 3 } else { 3 + windows[0].2.len() }; // aligned to nothing
+    let staged = [&[7; 3], &windows[0].2[..], &windows[1].2].concat();
+    let clips: Vec<_> = (0..cases)
+        .map(|seed| {
+            let which = seed as usize % 2;
+            let (p, (height, width), _) = &windows[which];
+            let t = draw(&mut Stream::new("device", seed).fork(side as u64), *height, *width);
+            (which, t, CudaClip::new(p, &t, offset(which)).unwrap())
+        })
+        .collect();
+    let table: Vec<CudaClip> = clips.iter().map(|c| c.2).collect();
+    let table = Memory::holding(&device, "test data", &table).unwrap();
+    let staged = Memory::holding(&device, "test data", &staged).unwrap();
+    let clip = frames * side * side;
+    let out =
+        Memory::holding(&device, "test data", &vec![0xFF_u8; clips.len() * clip * 4 * precision.size()])
+            .unwrap();
+    let extents = [clips.len(), frames, side];
+    let command = launch(precision, extents, table.address(), staged.address(), out.address());
+    run_commands(&device, &[command.into()]).unwrap();
+    let mut stored = vec![0_u8; out.bytes()];
+    out.download(0, &mut stored).unwrap();
+    let mut got = vec![f32::NAN; clips.len() * clip * 4];
+    from_device(&stored, 4, precision, &mut got);
+    for ((which, t, _), got) in clips.iter().zip(got.chunks_exact(clip * 4)) {
+        let label = format!("side {side} {precision:?} {t:?}");
+        assert!(got.chunks_exact(4).all(|pixel| pixel[3] == 0.0), "{label}: a fourth channel");
+        let got: Vec<f32> = got.chunks_exact(4).flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect();
+        let (p, _, rgb) = &windows[*which];
+        let mut want = vec![f64::NAN; got.len()];
+        reference::run(p, t, rgb, &mut want);
+        let rounding = want.iter().map(|&v| (round(precision, v) - v).powi(2)).sum::<f64>().sqrt();
+        let tolerance = 2e-6 + 1.5 * rounding / want.iter().map(|v| v * v).sum::<f64>().sqrt().max(1.0);
+        assert_close(&label, &got, &want, tolerance, 1.0);
+    }
+}
+
+#[test]
+fn a_device_agrees_with_the_specification_whatever_is_drawn() {
+    for precision in [Precision::F32, Precision::Bf16] {
+        for (side, cases) in [(1, 8), (17, 24), (48, 12), (131, 4)] {
+            drawn_on_a_device(side, cases, precision);
+        }
+    }
+}
+
+#[test]
+fn a_device_refuses_what_the_cpu_refuses() {
+    let p = Problem::new(2, 9, 14, 11).unwrap();
+    let outside = ClipTransform { crop: Rect { y: 1, x: 0, height: 9, width: 14 }, ..plain(9, 14) };
+    assert!(CudaClip::new(&p, &outside, 0).unwrap_err().to_string().contains("crop"));
+    let large = Problem::new(1, 9, 14, 5000).unwrap();
+    assert!(CudaClip::new(&large, &plain(9, 14), 0).unwrap_err().to_string().contains("5000"));
 }

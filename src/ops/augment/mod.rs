@@ -6,6 +6,7 @@
 //! One clip at a time; the caller runs clips in parallel.
 
 mod cpu;
+mod cuda;
 mod planes;
 pub mod reference;
 
@@ -13,6 +14,8 @@ use super::Cost;
 use crate::tensor::Real;
 use crate::tensor::transform::{ClipTransform, ColourStep};
 use crate::{Error, Result};
+
+pub use cuda::{CudaClip, launch};
 
 /// Weights of red, green and blue in a pixel's grey (ITU-R BT.601). They add up to 1, so that grey stays grey
 /// (torchvision's 0.2989 would darken it a little).
@@ -71,6 +74,16 @@ impl Problem {
     }
 
     fn check(&self, transform: &ClipTransform, rgb: usize, out: usize) -> Result<()> {
+        self.check_transform(transform)?;
+        let pixels = self.frames * self.side * self.side;
+        if rgb != self.frames * self.height * self.width * 3 || out != pixels * 3 {
+            let what = format!("{self:?} with {rgb} bytes in and {out} elements out");
+            return Err(Error::shape("augment", what, "match the buffers"));
+        }
+        Ok(())
+    }
+
+    fn check_transform(&self, transform: &ClipTransform) -> Result<()> {
         let fault = |what: String, hint: &str| Err(Error::shape("augment", what, hint));
         let crop = transform.crop;
         let inside = |start: u32, len: u32, extent: usize| {
@@ -95,13 +108,6 @@ impl Problem {
             if !fine {
                 return fault(format!("{step:?}"), "factors are at least 0, hue within ±0.5");
             }
-        }
-        let pixels = self.frames * self.side * self.side;
-        if rgb != self.frames * self.height * self.width * 3 || out != pixels * 3 {
-            return fault(
-                format!("{self:?} with {rgb} bytes in and {out} elements out"),
-                "match the buffers",
-            );
         }
         Ok(())
     }
