@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use super::compute::Compute;
 use crate::train::{Config, Place, Preset, Resume, Sources, pretrain, rehearse};
 use crate::{Error, Result};
 
@@ -36,12 +37,8 @@ pub struct Args {
     /// One setting, such as loss.tau=0.1 (repeatable)
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Where to compute
-    #[arg(long, value_enum, default_value_t = Device::Cpu)]
-    device: Device,
-    /// Arithmetic
-    #[arg(long, value_enum, default_value_t = Precision::F32)]
-    precision: Precision,
+    #[command(flatten)]
+    compute: Compute,
     /// Steps of the whole run
     #[arg(long, value_parser = clap::value_parser!(i64).range(1..))]
     steps: Option<i64>,
@@ -63,28 +60,11 @@ pub struct Args {
     json: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, clap::ValueEnum)]
-enum Device {
-    Cpu,
-    Cuda,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, clap::ValueEnum)]
-enum Precision {
-    F32,
-    Bf16,
-}
-
 /// Runs `hdc pretrain`.
 pub fn run(args: Args) -> Result<()> {
-    if args.device == Device::Cuda {
-        return Err(Error::device("this version has no CUDA kernels", "use --device cpu"));
-    }
-    if args.precision == Precision::Bf16 {
-        return Err(Error::usage("--precision bf16 needs a GPU", "use --precision f32"));
-    }
     let config = resolve(&args)?;
-    let place = Place { out: args.out, resume: args.resume, threads: args.threads.into() };
+    let backend = args.compute.backend()?;
+    let place = Place { out: args.out, resume: args.resume, threads: args.threads.into(), backend };
     let (json, text) = if args.dry_run {
         let r = rehearse(&config, &place)?;
         let text = format!(

@@ -98,7 +98,8 @@ pub fn demo(options: &DemoOptions, say: impl Fn(&str)) -> Result<DemoReport> {
         run.display()
     ));
     let start = Instant::now();
-    let place = Place { out: run.clone(), resume: Resume::Auto, threads: options.threads };
+    let place =
+        Place { out: run.clone(), resume: Resume::Auto, threads: options.threads, backend: Backend::Cpu };
     let summary = pretrain(&config, &place)?;
     let train_seconds = start.elapsed().as_secs_f64();
 

@@ -6,14 +6,18 @@ use std::sync::Arc;
 
 use super::checkpoint::DataIdentity;
 use super::config::Config;
+use super::cuda::{CudaNetworkPlan, CudaRun, CudaTrainStep};
 use super::network::NetworkPlan;
+use super::run::Step;
 use super::run::{Rehearsal, Run, Summary};
 use super::run_folder::{Resume, RunFolder};
 use super::step::TrainStep;
 use crate::data::lists::{Part, Split, aliases};
 use crate::data::sampler::Sampler;
 use crate::data::{Dataset, Loader, LoaderOptions};
-use crate::device::{host, require_memory};
+use crate::device::{Device, host, require_memory};
+use crate::graph::Backend;
+use crate::ops::Precision;
 use crate::{Error, Result};
 
 /// What changes nothing about the result of a run.
@@ -25,6 +29,8 @@ pub struct Place {
     pub resume: Resume,
     /// Threads that compute; 0: as many as there are cores.
     pub threads: usize,
+    /// Where to compute.
+    pub backend: Backend,
 }
 
 /// Pretrains to the end, or to the first reason to stop.
@@ -46,7 +52,7 @@ pub fn rehearse(config: &Config, place: &Place) -> Result<Rehearsal> {
 fn with_run<T: Send>(
     config: &Config,
     place: &Place,
-    act: impl FnOnce(Run<'_, TrainStep, Loader>) -> Result<T> + Send,
+    act: impl FnOnce(Run<'_, Box<dyn Step>, Loader>) -> Result<T> + Send,
 ) -> Result<T> {
     if config.data.shards.is_empty() {
         return Err(Error::usage(
@@ -69,12 +75,10 @@ fn with_run<T: Send>(
     pool.install(|| {
         // Before the folder, so that too little memory leaves none behind; on these threads, for the sizes of
         // workspaces follow their number.
-        let plan = plan(config)?;
+        let total_steps = config.total_steps(videos.len());
+        let step = step(config, &place.backend, &dataset, &videos, total_steps)?;
         let folder = RunFolder::open(&place.out)?;
         let start = folder.start(&place.resume, config, data)?;
-        let total_steps = config.total_steps(videos.len());
-        let seed = config.train.seed;
-        let step = TrainStep::new(plan, &config.clip, config.model.init, &config.optim, total_steps, seed);
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
         let options = LoaderOptions {
             clip: config.clip.clone(),
@@ -90,6 +94,58 @@ fn with_run<T: Send>(
         let batches = Loader::new(dataset, options, start.step())?;
         act(Run { folder: &folder, start: &start, config, data, step, batches })
     })
+}
+
+/// The training step of a configuration, initialised from its seed.
+fn step(
+    config: &Config,
+    backend: &Backend,
+    dataset: &Dataset,
+    videos: &[usize],
+    total_steps: u64,
+) -> Result<Box<dyn Step>> {
+    let (init, optim, seed) = (config.model.init, &config.optim, config.train.seed);
+    match backend {
+        Backend::Cpu => {
+            Ok(Box::new(TrainStep::new(plan(config)?, &config.clip, init, optim, total_steps, seed)))
+        }
+        Backend::Cuda(device, precision) => {
+            let window_bytes = dataset.window_bytes(videos, &config.clip);
+            let plan = cuda_plan(config, device, *precision, window_bytes)?;
+            let run = CudaRun {
+                clip: &config.clip,
+                loss: &config.loss,
+                videos: config.train.batch,
+                window_bytes,
+                init,
+                optim,
+                total_steps,
+                seed,
+            };
+            Ok(Box::new(CudaTrainStep::new(device, plan, &run)?))
+        }
+    }
+}
+
+/// The network of a configuration on a device, encoded in the configured chunk, or in the largest that fits what is free
+/// beside the staged batches.
+fn cuda_plan(
+    config: &Config,
+    device: &Device,
+    precision: Precision,
+    window_bytes: usize,
+) -> Result<CudaNetworkPlan> {
+    let (model, loss, optim, videos) = (&config.model, &config.loss, &config.optim, config.train.batch);
+    let extents = [config.clip.frames, config.clip.crop, config.clip.crop];
+    if config.train.chunk > 0 {
+        let chunk = Some(config.train.chunk);
+        return CudaNetworkPlan::new(model, loss, optim, precision, videos, extents, chunk);
+    }
+    let (free, _) = device.memory()?;
+    let staged = CudaTrainStep::staging_bytes(&config.clip, loss, videos, window_bytes);
+    // A hundredth stays free for what the driver takes besides.
+    let memory = (free - free / 100).saturating_sub(staged);
+    CudaNetworkPlan::within(model, loss, optim, precision, videos, extents, memory)
 }
 
 /// The network of a configuration, encoded in the configured chunk, or in the largest that takes no more than

@@ -9,8 +9,8 @@ use rayon::prelude::*;
 
 use super::format::{Extent, INDEX, Index, Recipe, Sidecar, VideoInfo, VideoRecord, member_stem};
 use super::jpeg;
-use crate::data::Window;
 use crate::data::resize::{AreaScaler, limit_short_side};
+use crate::data::{ClipConfig, Window};
 use crate::{Error, Result};
 
 /// A complete data set: its videos, sorted by key, and their frames on disk. Any number of threads may read.
@@ -115,6 +115,16 @@ impl Dataset {
     /// If there are not so many videos.
     pub fn video(&self, video: usize) -> &VideoInfo {
         &self.index.videos[video].info
+    }
+
+    /// Bytes of the largest window that `clip` cuts of these videos.
+    pub fn window_bytes(&self, videos: &[usize], clip: &ClipConfig) -> usize {
+        let bytes = |&v: &usize| {
+            let video = self.video(v);
+            let (height, width) = limit_short_side(video.height, video.width, clip.short_side);
+            clip.frames * height * width * 3
+        };
+        videos.iter().map(bytes).max().unwrap_or(0)
     }
 
     /// All videos, sorted by key.

@@ -2,14 +2,18 @@
 
 mod augment;
 mod compare;
+mod engine;
 mod golden;
 mod model;
 mod ops;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::device::Device;
+use crate::ops::Precision;
 use crate::tensor::{Dtype, Real};
 use crate::{Error, Result};
 
@@ -36,6 +40,23 @@ pub fn verify(path: &Path, dtype: Dtype) -> Result<Report> {
         Dtype::F32 => groups::<f32>(&file),
         Dtype::Bf16 => Err(Error::usage("the CPU does not compute in bf16", "give --precision f32 or f64")),
     }?;
+    Ok(Report { path: path.to_path_buf(), groups })
+}
+
+/// Computes on a device what the file holds of a whole network and compares.
+///
+/// # Errors
+/// A file that cannot be read or holds no network, or a device that fails.
+pub fn verify_on(path: &Path, device: &Arc<Device>, precision: Precision) -> Result<Report> {
+    let file = GoldenFile::open(path)?;
+    if file.meta["cases"].is_array() {
+        return Err(Error::data(
+            path,
+            "holds single operations, which a device is not verified with",
+            "give a file of a network, or leave out --device; `hdc selftest` checks a device's operations",
+        ));
+    }
+    let groups = model::verify_on(&file, device, precision)?;
     Ok(Report { path: path.to_path_buf(), groups })
 }
 

@@ -1,21 +1,22 @@
 //! A whole network against a golden file: features, slots, projections, losses, every gradient, and the weights
 //! after three steps.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
 use super::compare::{Group, compare};
+use super::engine::{CpuEngine, CudaEngine, Engine, Tensors};
 use super::golden::{Golden, GoldenFile};
-use crate::graph::{Executor, ParamLayout};
+use crate::device::Device;
+use crate::graph::ParamLayout;
 use crate::models::{self, BLOCKS, Backbone, Init, ModelConfig, Role};
-use crate::ops::ParamKind;
-use crate::optim::{OptimConfig, Optimiser, Schedule};
-use crate::tensor::layout::{channels_first, channels_last};
+use crate::ops::{ParamKind, Precision};
+use crate::optim::{OptimConfig, Schedule};
+use crate::tensor::layout::channels_last;
 use crate::tensor::random::Stream;
-use crate::tensor::{Dtype, Real};
+use crate::tensor::{Dtype, NamedTensor, Real};
 use crate::train::objective::{LossConfig, Reduction};
-use crate::train::{Network, NetworkPlan};
 use crate::{Error, Result};
 
 /// PyTorch's default for the reported L2 penalty, which the file's own `l2` does not change.
@@ -27,14 +28,35 @@ const REPORTED_L2: f64 = 5e-5;
 /// A file that lacks something.
 pub(super) fn verify<T: Real>(file: &GoldenFile) -> Result<Vec<Group>> {
     let setup = Setup::read(file)?;
-    let computed = run::<T>(file, &setup)?;
-    let recorded = &file.meta["torch_vs_fp64"]["fp32"];
-    let limit = |group: &str| match T::DTYPE {
-        Dtype::F64 => 1e-6,
-        // Three times as far from float64 as PyTorch's own f32; one rounding where it recorded less.
-        _ => {
-            let name = group.split('#').next().unwrap_or(group);
-            3.0 * recorded[name]["group_rel_l2"].as_f64().unwrap_or(0.0).max(f64::from(f32::EPSILON))
+    let mut engine = CpuEngine::<T>::new(&setup, &start(file, &setup)?, &inputs(file, &setup)?)?;
+    groups(file, &run(&setup, &mut engine)?, T::DTYPE)
+}
+
+/// Compares what a device computes.
+///
+/// # Errors
+/// A file that lacks something, or a device that fails.
+pub(super) fn verify_on(file: &GoldenFile, device: &Arc<Device>, precision: Precision) -> Result<Vec<Group>> {
+    let setup = Setup::read(file)?;
+    let (params, inputs) = (start(file, &setup)?, inputs(file, &setup)?);
+    let mut engine = CudaEngine::new(device, precision, &setup, &params, &inputs)?;
+    let dtype = match precision {
+        Precision::F32 => Dtype::F32,
+        Precision::Bf16 => Dtype::Bf16,
+    };
+    groups(file, &run(&setup, &mut engine)?, dtype)
+}
+
+fn groups(file: &GoldenFile, computed: &Tensors, dtype: Dtype) -> Result<Vec<Group>> {
+    let recorded = &file.meta["torch_vs_fp64"];
+    let limit = |group: &str| {
+        let name = group.split('#').next().unwrap_or(group);
+        let theirs = |precision: &str| recorded[precision][name]["group_rel_l2"].as_f64().unwrap_or(0.0);
+        match dtype {
+            Dtype::F64 => 1e-6,
+            // Three times as far from float64 as PyTorch's own f32; one rounding where it recorded less.
+            Dtype::F32 => 3.0 * theirs("fp32").max(f64::from(f32::EPSILON)),
+            Dtype::Bf16 => 1.5 * theirs("bf16_autocast"),
         }
     };
     let group = |name: &str| {
@@ -43,18 +65,18 @@ pub(super) fn verify<T: Real>(file: &GoldenFile) -> Result<Vec<Group>> {
         (!matches!(group, "input" | "param")).then(|| format!("{group}{statistics}"))
     };
     // The files of small networks leave out how far the steps went: it follows from where they ended.
-    compare(file, &computed, group, |name| !name.starts_with("delta"), limit)
+    compare(file, computed, group, |name| !name.starts_with("delta"), limit)
 }
 
 /// What the file was made with.
-struct Setup {
-    model: ModelConfig,
-    loss: LossConfig,
-    optim: OptimConfig,
-    videos: usize,
-    extents: [usize; 3],
-    steps: usize,
-    seed: u64,
+pub(super) struct Setup {
+    pub model: ModelConfig,
+    pub loss: LossConfig,
+    pub optim: OptimConfig,
+    pub videos: usize,
+    pub extents: [usize; 3],
+    pub steps: usize,
+    pub seed: u64,
 }
 
 impl Setup {
@@ -99,28 +121,16 @@ impl Setup {
 }
 
 /// Everything a golden file can hold, by name, in PyTorch's layout.
-fn run<T: Real>(file: &GoldenFile, setup: &Setup) -> Result<BTreeMap<String, Vec<f64>>> {
-    let mut out = BTreeMap::new();
-    let plan = NetworkPlan::<T>::new(&setup.model, &setup.loss, setup.videos, setup.extents, None)?;
-    let mut network = Network::new(plan);
-    set_params(file, setup, network.layout().clone(), &mut network.params)?;
-    let input = inputs::<T>(file, setup)?;
-    let clip = input.len() / (3 * setup.videos);
-    let layout = network.layout().clone();
-    let start = export(&layout, &network.params);
-
-    features(setup, &layout, &network.params, &input, &mut out)?;
+fn run(setup: &Setup, engine: &mut dyn Engine) -> Result<Tensors> {
+    let mut out = Tensors::new();
+    let start = engine.params()?;
+    engine.features(&mut out)?;
     let mut losses = Vec::new();
-    let mut optimiser = Optimiser::new(&setup.optim, setup.steps as u64, &layout);
-    let reported = OptimConfig { l2: REPORTED_L2, ..setup.optim.clone() };
     for step in 0..=setup.steps {
-        let parts = network.forward_backward(|clips, to| {
-            to.copy_from_slice(&input[clips.start * clip..clips.end * clip]);
-            Ok(())
-        })?;
+        let parts = engine.forward_backward()?;
         losses.push(parts.total);
         if step == 0 {
-            record(setup, &network, &mut out);
+            engine.record(&mut out)?;
             for (k, block) in BLOCKS.into_iter().enumerate() {
                 for (letter, term) in [("s", parts.spatial[k]), ("t", parts.temporal[k])] {
                     let term = term.expect("both contrasts are on");
@@ -129,18 +139,14 @@ fn run<T: Real>(file: &GoldenFile, setup: &Setup) -> Result<BTreeMap<String, Vec
                 }
             }
             out.insert("loss.total".into(), vec![parts.total]);
-            let mut with_reported = Optimiser::new(&reported, setup.steps as u64, &layout);
-            let measured = with_reported.measure(&layout, &network.params, &network.gradients);
-            out.insert("loss.l2_penalty".into(), vec![measured.l2]);
+            out.insert("loss.l2_penalty".into(), vec![penalty(engine.layout(), &start)]);
         }
         if step < setup.steps {
-            let (layout, params, gradients) = network.parts_mut();
-            optimiser.measure(layout, params, gradients);
-            optimiser.update(step as u64, layout, params, gradients);
+            engine.update(step as u64)?;
         }
     }
     out.insert("loss.step".into(), losses);
-    for (name, after) in export(&layout, &network.params) {
+    for (name, after) in engine.params()? {
         let delta = after.iter().zip(&start[&name]).map(|(a, b)| a - b).collect();
         out.insert(format!("delta{}.{name}", setup.steps), delta);
         out.insert(format!("after{}.{name}", setup.steps), after);
@@ -148,51 +154,14 @@ fn run<T: Real>(file: &GoldenFile, setup: &Setup) -> Result<BTreeMap<String, Vec
     Ok(out)
 }
 
-/// Slots, projections, parameters and gradients of the last batch.
-fn record<T: Real>(setup: &Setup, network: &Network<T>, out: &mut BTreeMap<String, Vec<f64>>) {
-    for (k, block) in BLOCKS.into_iter().enumerate() {
-        let slots = network.slots(k);
-        for (role, slots) in Role::ALL.into_iter().zip(slots.chunks_exact(slots.len() / 3)) {
-            out.insert(format!("slot.{}.{block}", role.letter()), to_f64(slots));
-        }
-        for (name, values) in
-            ["o_slots", "s_slots", "o", "t"].into_iter().zip(network.objective().projections(k))
-        {
-            debug_assert_eq!(values.len() % setup.videos, 0);
-            out.insert(format!("proj.{name}.{block}"), to_f64(values));
-        }
-    }
-    for (prefix, flat) in [("param", &network.params), ("grad", &network.gradients)] {
-        out.extend(export(network.layout(), flat).into_iter().map(|(n, v)| (format!("{prefix}.{n}"), v)));
-    }
-}
-
-/// Feature maps of the three blocks, `feat.<role>.<block>`, in `NCTHW`.
-fn features<T: Real>(
-    setup: &Setup,
-    layout: &ParamLayout,
-    params: &[T],
-    input: &[T],
-    out: &mut BTreeMap<String, Vec<f64>>,
-) -> Result<()> {
-    let graph = models::encoder::<T>(&setup.model, setup.videos, setup.extents, true)?;
-    let mut encoder = Executor::new(graph, layout, false);
-    for (role, clips) in Role::ALL.into_iter().zip(input.chunks_exact(input.len() / 3)) {
-        encoder.input_mut().copy_from_slice(clips);
-        encoder.forward(params);
-        for (k, block) in BLOCKS.into_iter().enumerate() {
-            let map = to_f64(encoder.output(3 + k));
-            let shape = encoder.graph().node(encoder.graph().outputs()[3 + k]).shape.dims();
-            let mut first = vec![0.0; map.len()];
-            channels_first(&map, shape[4], shape[1] * shape[2] * shape[3], &mut first);
-            out.insert(format!("feat.{}.{block}", role.letter()), first);
-        }
-    }
-    Ok(())
+/// `l2·Σw²` over kernels as the reference reports it.
+fn penalty(layout: &ParamLayout, params: &Tensors) -> f64 {
+    let kernels = layout.params().iter().filter(|p| p.kind == ParamKind::Kernel);
+    kernels.map(|p| REPORTED_L2 * params[&p.name].iter().map(|w| w * w).sum::<f64>()).sum()
 }
 
 /// The clips of all roles, `(3·videos, T, H, W, 3)`.
-fn inputs<T: Real>(file: &GoldenFile, setup: &Setup) -> Result<Vec<T>> {
+fn inputs(file: &GoldenFile, setup: &Setup) -> Result<Vec<f32>> {
     let mut all = Vec::new();
     for role in Role::ALL {
         let name = format!("input.{}", role.letter());
@@ -203,26 +172,24 @@ fn inputs<T: Real>(file: &GoldenFile, setup: &Setup) -> Result<Vec<T>> {
         }
         let mut last = vec![0.0; data.len()];
         channels_last(data, 3, t * h * w, &mut last);
-        all.extend(last.into_iter().map(T::from_f64));
+        all.extend(last.into_iter().map(|v| v as f32)); // stored as f32
     }
     Ok(all)
 }
 
 /// Parameters from the file, or where it has none from their names and the seed (`ref.init_value`).
-fn set_params<T: Real>(file: &GoldenFile, setup: &Setup, layout: ParamLayout, flat: &mut [T]) -> Result<()> {
-    let tensors: Vec<_> = layout
-        .params()
-        .par_iter()
-        .map(|p| {
-            let shape = p.file_shape();
-            let data = match file.tensors.get(&format!("param.{}", p.name)) {
-                Some(golden) => golden.data.iter().map(|&v| v as f32).collect(),
-                None => regenerate(&p.name, p.kind, &shape, setup.seed),
-            };
-            crate::tensor::NamedTensor { name: p.name.clone(), shape, data }
-        })
-        .collect();
-    layout.import(&tensors, flat)
+fn start(file: &GoldenFile, setup: &Setup) -> Result<Vec<NamedTensor>> {
+    let graph = models::encoder::<f32>(&setup.model, 1, setup.extents, false)?;
+    let layout = models::param_layout(&graph);
+    let tensors = layout.params().par_iter().map(|p| {
+        let shape = p.file_shape();
+        let data = match file.tensors.get(&format!("param.{}", p.name)) {
+            Some(golden) => golden.data.iter().map(|&v| v as f32).collect(),
+            None => regenerate(&p.name, p.kind, &shape, setup.seed),
+        };
+        NamedTensor { name: p.name.clone(), shape, data }
+    });
+    Ok(tensors.collect())
 }
 
 /// The reference's `init_value`: uniform in ±√(6/fan_in) for kernels, 1 ± 1/4 for scales, ±1/4 otherwise.
@@ -238,16 +205,4 @@ fn regenerate(name: &str, kind: ParamKind, shape: &[usize], seed: u64) -> Vec<f3
             ParamKind::Shift => (next() * 0.25) as f32,
         })
         .collect()
-}
-
-fn export<T: Real>(layout: &ParamLayout, flat: &[T]) -> BTreeMap<String, Vec<f64>> {
-    layout
-        .params()
-        .iter()
-        .map(|p| (p.name.clone(), p.to_file_order(&to_f64(&flat[p.range.clone()]))))
-        .collect()
-}
-
-fn to_f64<T: Real>(values: &[T]) -> Vec<f64> {
-    values.iter().map(|v| v.to_f64()).collect()
 }

@@ -6,11 +6,14 @@
 //! computed in f64 whatever the element type.
 
 mod cpu;
+mod cuda;
 pub mod reference;
 
 use super::{Cost, Gradient, Pass};
 use crate::tensor::Real;
 use crate::{Error, Result};
+
+pub use cuda::{CudaTerm, launch};
 
 /// Norms are not divided by less than this.
 pub const NORM_FLOOR: f64 = 1e-12;

@@ -4,13 +4,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::Result;
-use crate::device::{Address, Command, Device, Memory, Stream};
+use crate::device::{Address, Command, Device, Memory, Pinned, Stream};
+use crate::graph::cuda_tensor::{from_device, to_device};
 use crate::graph::{CUDA_ALIGNMENT, CudaLayout, CudaParams, CudaProgram, MemoryPlan, ParamLayout};
-use crate::models::{self, BLOCKS, ModelConfig};
+use crate::models::{self, ModelConfig, PROJECTION};
 use crate::ops::{Pass, Precision, WriteMode, pitch};
-use crate::optim::{CudaOptimiser, Figures, OptimConfig};
+use crate::optim::{CudaOptimiser, Figures, FlatArrays, OptimConfig};
 use crate::train::StepBytes;
-use crate::train::objective::{CudaObjective, LossConfig, Losses, roles};
+use crate::train::objective::{CudaHeads, CudaObjective, LossConfig, Losses, roles};
 
 /// Offsets in the allocation.
 #[derive(Clone, Copy, Debug)]
@@ -84,12 +85,34 @@ impl CudaNetworkPlan {
             slots: [0, 1, 2].map(|k| take(vectors(k))),
             d_slots: [0, 1, 2].map(|k| take(vectors(k))),
             objective: take(objective.bytes()),
-            losses: take(CudaObjective::LOSSES_BYTES),
+            losses: take(6 * size_of::<f64>()),
             optimiser: take(optimiser.bytes()),
             end: 0,
         };
         let places = Places { end, ..places };
         Ok(Self { program, objective, optimiser, layout, cuda_layout, precision, clips, chunk, places })
+    }
+
+    /// With the largest chunk, of those got by halving the batch, that takes at most `memory` bytes; with one clip if even
+    /// that takes more.
+    ///
+    /// # Errors
+    /// Extents that do not fit the backbone.
+    pub fn within(
+        model: &ModelConfig,
+        loss: &LossConfig,
+        optim: &OptimConfig,
+        precision: Precision,
+        videos: usize,
+        extents: [usize; 3],
+        memory: usize,
+    ) -> Result<Self> {
+        let with = |chunk| Self::new(model, loss, optim, precision, videos, extents, chunk);
+        let mut plan = with(None)?;
+        while plan.bytes().total() > memory && plan.chunk > 1 {
+            plan = with(Some(plan.chunk.div_ceil(2)))?;
+        }
+        Ok(plan)
     }
 
     /// The program of the encoder for one chunk.
@@ -150,19 +173,10 @@ impl CudaNetworkPlan {
         CudaParams::new(self.cuda_layout.clone(), base.offset(p.masters), base.offset(p.gradients), copies)
     }
 
-    /// Where the loss writes its terms.
-    fn losses(&self, base: Address) -> Address {
-        base.offset(self.places.losses)
-    }
-
     /// The loss of a batch and its gradient, in an allocation at `base`. `fill(clips, input)` appends what writes those
     /// clips, `(clips, T, H, W, 4)` each, to `input`; it is asked for every clip once, or twice if the batch takes
     /// several chunks.
-    fn forward_backward(
-        &self,
-        base: Address,
-        fill: &mut dyn FnMut(Range<usize>, Address, &mut Vec<Command>),
-    ) -> Vec<Command> {
+    fn forward_backward(&self, base: Address, fill: Fill<'_>) -> Vec<Command> {
         let mut commands = Vec::new();
         let whole = self.chunk >= self.clips;
         let params = self.params(base);
@@ -170,15 +184,20 @@ impl CudaNetworkPlan {
             self.encode(base, &params, first, fill, &mut commands);
         }
         let heads = self.program.graph().params().len()..self.layout.params().len();
-        self.objective.plan(
-            base.offset(self.places.objective),
-            &heads.clone().map(|i| params.param(i).master).collect::<Vec<_>>(),
-            &heads.map(|i| params.gradient(i)).collect::<Vec<_>>(),
-            self.places.slots.map(|at| base.offset(at)),
-            self.places.d_slots.map(|at| base.offset(at)),
-            self.losses(base),
-            &mut commands,
-        );
+        let heads = CudaHeads {
+            params: heads.clone().map(|i| params.param(i).master).collect(),
+            gradients: heads.map(|i| params.gradient(i)).collect(),
+        };
+        self.objective
+            .plan(
+                base.offset(self.places.objective),
+                &heads,
+                self.places.slots.map(|at| base.offset(at)),
+                self.places.d_slots.map(|at| base.offset(at)),
+                base.offset(self.places.losses),
+                &mut commands,
+            )
+            .expect("checked when the objective was made");
         let arena = base.offset(self.places.arena);
         for first in (0..self.clips).step_by(self.chunk) {
             if !whole {
@@ -202,6 +221,27 @@ impl CudaNetworkPlan {
         commands
     }
 
+    /// The update of the parameters, with the learning rate (f64) that is at `lr`.
+    fn update(&self, base: Address, lr: Address, commands: &mut Vec<Command>) {
+        let p = &self.places;
+        let copies = match self.precision {
+            Precision::F32 => Address::NULL,
+            Precision::Bf16 => base.offset(p.copies),
+        };
+        let flat = FlatArrays {
+            weights: base.offset(p.masters),
+            momentum: base.offset(p.momentum),
+            gradients: base.offset(p.gradients),
+            copies,
+        };
+        self.optimiser.update(base.offset(p.optimiser), flat, base.offset(p.losses), lr, commands);
+    }
+
+    /// What the objective's terms add up to, with their weights.
+    pub fn losses(&self, terms: [f64; 6]) -> Losses {
+        self.objective.losses(terms)
+    }
+
     /// Encodes the chunk that starts at clip `first` and keeps its slot vectors. A last chunk that the batch does not fill
     /// is padded with clips of zeros.
     fn encode(
@@ -209,7 +249,7 @@ impl CudaNetworkPlan {
         base: Address,
         params: &CudaParams,
         first: usize,
-        fill: &mut dyn FnMut(Range<usize>, Address, &mut Vec<Command>),
+        fill: Fill<'_>,
         commands: &mut Vec<Command>,
     ) {
         let arena = base.offset(self.places.arena);
@@ -237,6 +277,9 @@ impl CudaNetworkPlan {
     }
 }
 
+/// What writes some clips of a batch, `(clips, T, H, W, 4)` each, to the encoder's input.
+pub type Fill<'a> = &'a mut dyn FnMut(Range<usize>, Address, &mut Vec<Command>);
+
 /// A network on a device, with all the memory of its steps.
 #[derive(Debug)]
 pub struct CudaNetwork {
@@ -254,17 +297,12 @@ impl CudaNetwork {
         let what = format!("a step with {} of its {} clips at a time", plan.chunk, plan.clips);
         let memory = Memory::new(device, &what, plan.places.end)?;
         let network = Self { memory, stream: Stream::new(device)?, plan };
-        network.network_is_zero()?;
+        let (zeros, places) = (vec![0.0_f32; network.plan.cuda_layout.len()], &network.plan.places);
+        network.memory.upload(places.gradients, &zeros)?; // for the gaps between parameters
+        network.memory.upload(places.momentum, &zeros)?;
+        network.memory.upload(places.optimiser, &network.plan.optimiser.initial())?;
+        network.set_params(&vec![0.0; network.plan.layout.len()])?;
         Ok(network)
-    }
-
-    fn network_is_zero(&self) -> Result<()> {
-        let zeros = vec![0.0; self.plan.cuda_layout.len()];
-        self.memory.upload(self.plan.places.gradients, &zeros)?; // the gaps between parameters
-        self.memory.upload(self.plan.places.momentum, &zeros)?;
-        let optimiser = &self.plan.optimiser;
-        self.memory.upload(self.plan.places.optimiser, &optimiser.initial())?;
-        self.set_params(&vec![0.0; self.plan.layout.len()])
     }
 
     /// What it was planned as.
@@ -277,23 +315,118 @@ impl CudaNetwork {
         &self.stream
     }
 
-    /// Where its allocation starts.
-    fn base(&self) -> Address {
-        self.memory.address()
+    /// The loss of a batch and its gradient. `fill` is asked for every clip once, or twice if the batch takes several chunks.
+    pub fn forward_backward(&self, fill: Fill<'_>) -> Vec<Command> {
+        self.plan.forward_backward(self.memory.address(), fill)
     }
 
-    /// The input of the encoder: `(chunk, T, H, W, 4)`.
-    pub fn set_input(&self, clips: &[f32]) -> Result<()> {
-        let channels = 3;
-        let at = self.plan.places.arena + self.input_offset();
+    /// The update that follows, with the learning rate (f64) that is at `lr`.
+    pub fn update(&self, lr: Address) -> Vec<Command> {
+        let mut commands = Vec::new();
+        self.plan.update(self.memory.address(), lr, &mut commands);
+        commands
+    }
+
+    /// Appends to the stream a copy of the last update's figures.
+    ///
+    /// # Errors
+    /// A device that fails.
+    pub fn figures(&self, to: &mut Pinned) -> Result<()> {
+        let at = self.plan.places.optimiser + self.plan.optimiser.figures();
+        self.memory.download_async(&self.stream, at, to, size_of::<Figures>())
+    }
+
+    /// Takes over parameters of the host's layout.
+    ///
+    /// # Errors
+    /// A device that fails.
+    pub fn set_params(&self, params: &[f32]) -> Result<()> {
+        let (places, packed) = (&self.plan.places, self.plan.cuda_layout.pack(params));
+        self.memory.upload(places.masters, &packed)?;
         match self.plan.precision {
-            Precision::F32 => self.memory.upload(at, &padded(clips, channels, |v| v)),
-            Precision::Bf16 => self.memory.upload(at, &padded(clips, channels, half::bf16::from_f32)),
+            Precision::F32 => Ok(()),
+            Precision::Bf16 => self.memory.upload(places.copies, &to_device(&packed, 8, Precision::Bf16)),
         }
     }
 
-    fn input_offset(&self) -> usize {
-        (self.plan.program.input(Address::new(1 << 40)).value() - (1 << 40)) as usize
+    /// Takes over momentum of the host's layout.
+    ///
+    /// # Errors
+    /// A device that fails.
+    pub fn set_momentum(&self, momentum: &[f32]) -> Result<()> {
+        self.memory.upload(self.plan.places.momentum, &self.plan.cuda_layout.pack(momentum))
+    }
+
+    /// The parameters, in the host's layout.
+    ///
+    /// # Errors
+    /// A device that fails.
+    pub fn params(&self) -> Result<Vec<f32>> {
+        self.flat(self.plan.places.masters)
+    }
+
+    /// Their momentum, likewise.
+    ///
+    /// # Errors
+    /// A device that fails.
+    pub fn momentum(&self) -> Result<Vec<f32>> {
+        self.flat(self.plan.places.momentum)
+    }
+
+    /// Their gradients in the last batch, likewise.
+    ///
+    /// # Errors
+    /// A device that fails.
+    pub fn gradients(&self) -> Result<Vec<f32>> {
+        self.flat(self.plan.places.gradients)
+    }
+
+    /// Slot vectors of the last batch at block `3 + scale`, `(clips, N_k, C_k)`.
+    ///
+    /// # Errors
+    /// A device that fails.
+    pub fn slots(&self, scale: usize) -> Result<Vec<f32>> {
+        let graph = self.plan.program.graph();
+        let channels = models::block_channels(graph)[scale];
+        let rows = self.plan.clips * models::block_slots(graph)[scale];
+        self.rows(self.plan.places.slots[scale], rows, channels)
+    }
+
+    /// Projections of the last batch at block `3 + scale`, as
+    /// [`Objective::projections`](crate::train::objective::Objective::projections).
+    ///
+    /// # Errors
+    /// A device that fails.
+    pub fn projections(&self, scale: usize) -> Result<[Vec<f32>; 4]> {
+        let mut out = [const { Vec::new() }; 4];
+        for (out, (at, rows)) in out.iter_mut().zip(self.plan.objective.projections(scale)) {
+            *out = self.rows(self.plan.places.objective + at, rows, PROJECTION)?;
+        }
+        Ok(out)
+    }
+
+    /// The six terms of the objective in the last batch, as in [`Figures::losses`].
+    ///
+    /// # Errors
+    /// A device that fails.
+    pub fn losses(&self) -> Result<[f64; 6]> {
+        let mut losses = [0.0; 6];
+        self.memory.download(self.plan.places.losses, &mut losses)?;
+        Ok(losses)
+    }
+
+    fn flat(&self, at: usize) -> Result<Vec<f32>> {
+        let mut packed = vec![0.0; self.plan.cuda_layout.len()];
+        self.memory.download(at, &mut packed)?;
+        Ok(self.plan.cuda_layout.unpack(&packed))
+    }
+
+    /// f32 vectors at an offset, without their padding.
+    fn rows(&self, at: usize, rows: usize, channels: usize) -> Result<Vec<f32>> {
+        let mut stored = vec![0; rows * pitch(channels) * size_of::<f32>()];
+        self.memory.download(at, &mut stored)?;
+        let mut values = vec![0.0; rows * channels];
+        from_device(&stored, channels, Precision::F32, &mut values);
+        Ok(values)
     }
 }
-

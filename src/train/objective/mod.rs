@@ -2,6 +2,7 @@
 //! gradients, for the whole batch at once.
 
 mod config;
+mod cuda;
 mod head;
 mod scale;
 
@@ -11,6 +12,7 @@ use crate::models::{Role, head_index, head_params};
 use crate::tensor::Real;
 
 pub use config::{LossConfig, Reduction};
+pub use cuda::{CudaHeads, CudaObjective};
 use scale::{Scale, Setting};
 
 /// The terms of a step, each averaged or summed over the videos as configured, before its weight.

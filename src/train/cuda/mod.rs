@@ -1,0 +1,8 @@
+//! Training on a CUDA device: everything between u8 windows and updated weights, without the host.
+
+mod network;
+mod staging;
+mod step;
+
+pub use network::{CudaNetwork, CudaNetworkPlan, Fill};
+pub use step::{CudaRun, CudaTrainStep};

@@ -1,0 +1,172 @@
+//! One training step on a CUDA device: everything from u8 windows to updated weights is one recorded graph of launches, of
+//! which there are two, as there are two places for batches. While one step runs, the next batch is copied.
+
+use std::sync::Arc;
+
+use super::network::{CudaNetwork, CudaNetworkPlan};
+use super::staging::{Shape, Staging};
+use crate::data::{Batch, ClipConfig};
+use crate::device::{Device, Event, Pinned, Recording, Stream};
+use crate::models::{self, Init};
+use crate::ops::augment;
+use crate::optim::{Figures, OptimConfig, learning_rate};
+use crate::train::objective::LossConfig;
+use crate::train::{Step, StepReport, TrainState};
+use crate::{Error, Result};
+
+/// The network, its optimiser and every buffer of a step, allocated once.
+#[derive(Debug)]
+pub struct CudaTrainStep {
+    network: CudaNetwork,
+    copies: Stream,
+    staging: [Staging; 2],
+    recordings: [Recording; 2],
+    figures: Pinned,
+    finished: Event,
+    optim: OptimConfig,
+    total_steps: u64,
+    step: u64,
+    peak_bytes: usize,
+}
+
+/// What a run is.
+#[derive(Clone, Copy, Debug)]
+pub struct CudaRun<'a> {
+    /// How clips are cut.
+    pub clip: &'a ClipConfig,
+    /// What is contrasted.
+    pub loss: &'a LossConfig,
+    /// Videos of a batch.
+    pub videos: usize,
+    /// Bytes of the largest window of any batch.
+    pub window_bytes: usize,
+    /// How parameters start.
+    pub init: Init,
+    /// The optimiser.
+    pub optim: &'a OptimConfig,
+    /// Length of the whole run.
+    pub total_steps: u64,
+    /// Determines initial weights.
+    pub seed: u64,
+}
+
+impl CudaTrainStep {
+    /// Allocates a step as planned, and records it.
+    ///
+    /// # Errors
+    /// A device that has not as much memory, or fails.
+    pub fn new(device: &Arc<Device>, plan: CudaNetworkPlan, run: &CudaRun<'_>) -> Result<Self> {
+        let shape = Shape::of(run.clip, run.loss, run.videos, run.window_bytes);
+        let peak_bytes = plan.bytes().total() + 2 * shape.bytes();
+        let network = CudaNetwork::new(device, plan)?;
+        let mut params = vec![0.0; network.plan().layout().len()];
+        models::initialise(network.plan().layout(), run.init, run.seed, &mut params);
+        network.set_params(&params)?;
+        let staging = [Staging::new(device, shape)?, Staging::new(device, shape)?];
+        let record = |staging: &Staging| {
+            let precision = network.plan().precision();
+            let mut commands = network.forward_backward(&mut |clips, input, commands| {
+                let extents = [clips.len(), shape.frames, shape.crop];
+                let (table, windows) = (staging.clips(clips.start), staging.windows());
+                commands.push(augment::launch(precision, extents, table, windows, input).into());
+            });
+            commands.extend(network.update(staging.rate()));
+            device.prepare(&commands)?;
+            network.stream().capture(|| device.enqueue(network.stream(), &commands))
+        };
+        let recordings = [record(&staging[0])?, record(&staging[1])?];
+        Ok(Self {
+            copies: Stream::new(device)?,
+            figures: Pinned::new(device, size_of::<Figures>())?,
+            finished: Event::new(device, false)?,
+            network,
+            staging,
+            recordings,
+            optim: run.optim.clone(),
+            total_steps: run.total_steps,
+            step: 0,
+            peak_bytes,
+        })
+    }
+
+    /// Bytes on the device of the two places where batches wait.
+    pub fn staging_bytes(clip: &ClipConfig, loss: &LossConfig, videos: usize, window_bytes: usize) -> usize {
+        2 * Shape::of(clip, loss, videos, window_bytes).bytes()
+    }
+
+    /// Copies a batch to the place of its step, unless it is there.
+    fn bring(&mut self, batch: &Batch) -> Result<usize> {
+        let place = (batch.step % 2) as usize;
+        if self.staging[place].step() != Some(batch.step) {
+            let rate = learning_rate(&self.optim, batch.step, self.total_steps);
+            self.staging[place].fill(&self.copies, batch, rate)?;
+        }
+        Ok(place)
+    }
+}
+
+impl Step for CudaTrainStep {
+    fn start(&mut self, batch: &Batch) -> Result<()> {
+        let place = self.bring(batch)?;
+        let stream = self.network.stream();
+        self.staging[place].begin(stream)?;
+        stream.replay(&self.recordings[place])?;
+        self.staging[place].end(stream)?;
+        self.network.figures(&mut self.figures)?;
+        self.finished.record(stream)
+    }
+
+    fn stage(&mut self, next: &Batch) -> Result<()> {
+        self.bring(next).map(drop)
+    }
+
+    fn finish(&mut self, _batch: &Batch) -> Result<StepReport> {
+        self.finished.synchronise()?;
+        let figures = self.figures.as_slice::<Figures>()[0];
+        let losses = self.network.plan().losses(figures.losses);
+        let report = StepReport {
+            contrastive: losses.total,
+            l2: figures.l2,
+            spatial: losses.spatial,
+            temporal: losses.temporal,
+            lr: figures.lr,
+            grad_norm: figures.gradient_norm,
+        };
+        for (what, value) in [("loss", report.contrastive + report.l2), ("gradient norm", report.grad_norm)] {
+            if !value.is_finite() {
+                return Err(Error::NonFinite {
+                    what: format!("the {what} is {value}; nothing was updated"),
+                    hint:
+                        "lower optim.lr, set optim.clip_norm or optim.warmup_steps, or look at these videos"
+                            .into(),
+                });
+            }
+        }
+        self.step += 1;
+        Ok(report)
+    }
+
+    fn state(&self) -> Result<TrainState> {
+        let layout = self.network.plan().layout();
+        Ok(TrainState {
+            step: self.step,
+            weights: layout.export(&self.network.params()?),
+            momentum: layout.export(&self.network.momentum()?),
+        })
+    }
+
+    fn restore(&mut self, state: &TrainState) -> Result<()> {
+        let layout = self.network.plan().layout();
+        let mut flat = vec![0.0; layout.len()];
+        layout.import(&state.weights, &mut flat)?;
+        self.network.set_params(&flat)?;
+        layout.import(&state.momentum, &mut flat)?;
+        self.network.set_momentum(&flat)?;
+        self.step = state.step;
+        Ok(())
+    }
+
+    fn peak_bytes(&self) -> usize {
+        self.peak_bytes
+    }
+}

@@ -1,0 +1,328 @@
+//! The objective on a CUDA device: from slot vectors to losses and gradients, as a list of launches. The same sums as
+//! [`Objective`](super::Objective), with the heads of all blocks in one launch and all terms of the loss in another.
+
+use arrayvec::ArrayVec;
+
+use super::{LossConfig, Losses, Reduction, roles};
+use crate::Result;
+use crate::device::{Address, Command};
+use crate::graph::CUDA_ALIGNMENT;
+use crate::models::{PROJECTION, Role, head_index};
+use crate::ops::info_nce::{self, CudaTerm};
+use crate::ops::linear::{self, CudaLayer};
+use crate::ops::{CudaBackward, CudaForward, CudaGradient, Op, Precision, WriteMode, pitch, slot_pool};
+use crate::tensor::Shape;
+
+/// A buffer with its gradient behind it.
+#[derive(Clone, Copy, Debug)]
+struct Pair {
+    at: usize,
+    bytes: usize,
+}
+
+impl Pair {
+    fn value(self, base: Address) -> Address {
+        base.offset(self.at)
+    }
+
+    fn gradient(self, base: Address) -> Address {
+        base.offset(self.at + self.bytes)
+    }
+}
+
+/// One block: extents, the weights of its terms, and its buffers.
+#[derive(Debug)]
+struct Scale {
+    slots: usize,
+    channels: usize,
+    /// Weights of the spatial and the temporal term; `None` where switched off.
+    weights: [Option<f64>; 2],
+    /// Projections of the anchor's slots, `(videos, N_k, 128)`.
+    anchor: Pair,
+    /// Of the spatial variant's, likewise.
+    spatial: Pair,
+    /// Mean over slots of the anchor's, `(videos, 128)`.
+    anchor_mean: Pair,
+    /// Of the temporal variant, `(videos, 128)`.
+    temporal: Pair,
+    /// Mean over slots of the temporal variant's vectors, `(videos, C_k)`.
+    pooled: Pair,
+}
+
+/// Where the parameters of the heads and their gradients are: weight, then bias, of each head as
+/// [`head_params`](crate::models::head_params) orders them.
+#[derive(Clone, Debug)]
+pub struct CudaHeads {
+    /// Parameters, f32.
+    pub params: Vec<Address>,
+    /// Their gradients, f32.
+    pub gradients: Vec<Address>,
+}
+
+/// The objective, planned for a device.
+#[derive(Debug)]
+pub struct CudaObjective {
+    config: LossConfig,
+    videos: usize,
+    scales: [Scale; 3],
+    /// Offset of the scratch of the loss.
+    scratch: usize,
+    bytes: usize,
+}
+
+impl CudaObjective {
+    /// For `videos` videos and blocks of these time slots and channels.
+    ///
+    /// # Errors
+    /// Extents that the loss cannot take.
+    pub fn new(config: &LossConfig, videos: usize, slots: [usize; 3], channels: [usize; 3]) -> Result<Self> {
+        let mut end = 0;
+        let mut pair = |rows: usize, channels: usize| {
+            let bytes = (rows * pitch(channels) * size_of::<f32>()).next_multiple_of(CUDA_ALIGNMENT);
+            let at = end;
+            end += 2 * bytes;
+            Pair { at, bytes }
+        };
+        let weight = |on: bool, w: f64| (on && w != 0.0).then_some(w);
+        let scales = [0, 1, 2].map(|k| Scale {
+            slots: slots[k],
+            channels: channels[k],
+            weights: [weight(config.spatial, config.alpha[k]), weight(config.temporal, config.beta[k])],
+            anchor: pair(videos * slots[k], PROJECTION),
+            spatial: pair(videos * slots[k], PROJECTION),
+            anchor_mean: pair(videos, PROJECTION),
+            temporal: pair(videos, PROJECTION),
+            pooled: pair(videos, channels[k]),
+        });
+        let mut scratch = 0;
+        for scale in &scales {
+            for (slots, weight) in [(scale.slots, scale.weights[0]), (1, scale.weights[1])] {
+                let problem = info_nce::Problem::new(videos, slots, PROJECTION, config.tau)?;
+                scratch += weight.map_or(0, |_| problem.cuda_workspace_bytes());
+            }
+        }
+        Ok(Self { config: config.clone(), videos, scales, scratch: end, bytes: end + scratch })
+    }
+
+    /// Bytes of its buffers.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The terms, unweighted, of blocks 3, 4, 5: spatial ones, then temporal ones; and their weighted sum.
+    pub fn losses(&self, terms: [f64; 6]) -> Losses {
+        let mut losses = Losses::default();
+        for (k, scale) in self.scales.iter().enumerate() {
+            losses.spatial[k] = scale.weights[0].map(|_| terms[k]);
+            losses.temporal[k] = scale.weights[1].map(|_| terms[3 + k]);
+            losses.total += self.config.alpha[k] * losses.spatial[k].unwrap_or(0.0);
+            losses.total += self.config.beta[k] * losses.temporal[k].unwrap_or(0.0);
+        }
+        losses
+    }
+
+    /// Offsets in the buffers, and rows of 128, of the projections at block `3 + scale`: the anchor's slots, the spatial
+    /// variant's, the anchor's clips, the temporal variant's; no rows where switched off.
+    pub fn projections(&self, scale: usize) -> [(usize, usize); 4] {
+        let s = &self.scales[scale];
+        let [spatial, temporal] = s.weights.map(|w| usize::from(w.is_some()));
+        let (all, one) = (self.videos * s.slots, self.videos);
+        [
+            (s.anchor.at, all * spatial.max(temporal)),
+            (s.spatial.at, all * spatial),
+            (s.anchor_mean.at, one * temporal),
+            (s.temporal.at, one * temporal),
+        ]
+    }
+
+    /// Appends loss and gradients. `base` is where its buffers are; `slots` are the slot vectors of the batch at blocks 3, 4, 5,
+    /// each `(clips, N_k, pitch(C_k))` in f32 with one role after the other; `d_slots` receive their gradients, `heads`
+    /// those of the parameters (0 for a head that no term uses), `losses`, six f64, the terms.
+    ///
+    /// # Errors
+    /// Extents that the device's kernels cannot take.
+    pub fn plan(
+        &self,
+        base: Address,
+        heads: &CudaHeads,
+        slots: [Address; 3],
+        d_slots: [Address; 3],
+        losses: Address,
+        commands: &mut Vec<Command>,
+    ) -> Result<()> {
+        let reduction = match self.config.reduction {
+            Reduction::Mean => 1.0 / self.videos as f64,
+            Reduction::Sum => 1.0,
+        };
+        let mut layers = ArrayVec::<CudaLayer, 9>::new();
+        let mut terms = ArrayVec::<CudaTerm, 6>::new();
+        for (k, scale) in self.scales.iter().enumerate() {
+            self.zero_unused(k, heads, d_slots[k], commands);
+            let [spatial, temporal] = scale.weights;
+            if spatial.is_none() && temporal.is_none() {
+                continue;
+            }
+            let layer = |role, rows: usize, x: Address, dx: Address, projection: Pair| {
+                let (i, overwrite) = (head_index(k, role), WriteMode::Overwrite);
+                let gradient = |at| CudaGradient { at, mode: overwrite };
+                CudaLayer {
+                    rows,
+                    inputs: scale.channels,
+                    outputs: PROJECTION,
+                    x,
+                    weight: heads.params[i],
+                    bias: heads.params[i + 1],
+                    y: projection.value(base),
+                    dx: gradient(dx),
+                    dweight: gradient(heads.gradients[i]),
+                    dbias: gradient(heads.gradients[i + 1]),
+                }
+            };
+            let (all, one) = (self.videos * scale.slots, self.videos);
+            let at = |of: Address, role| of.offset(self.role(k, role));
+            let x = |role| (at(slots[k], role), at(d_slots[k], role));
+            let (x_anchor, dx_anchor) = x(Role::Anchor);
+            layers.push(layer(Role::Anchor, all, x_anchor, dx_anchor, scale.anchor));
+            let term = |slots, weight: f64, a: Pair, b: Pair, place| -> Result<CudaTerm> {
+                Ok(CudaTerm {
+                    problem: info_nce::Problem::new(self.videos, slots, PROJECTION, self.config.tau)?,
+                    a: a.value(base),
+                    b: b.value(base),
+                    da: a.gradient(base),
+                    db: b.gradient(base),
+                    scale: weight * reduction,
+                    factor: reduction,
+                    place,
+                })
+            };
+            if let Some(weight) = spatial {
+                let (x, dx) = x(Role::Spatial);
+                layers.push(layer(Role::Spatial, all, x, dx, scale.spatial));
+                terms.push(term(scale.slots, weight, scale.anchor, scale.spatial, k)?);
+            }
+            if let Some(weight) = temporal {
+                let (pooled, d_pooled) = (scale.pooled.value(base), scale.pooled.gradient(base));
+                self.mean(scale, scale.channels, x(Role::Temporal).0, pooled, commands)?;
+                layers.push(layer(Role::Temporal, one, pooled, d_pooled, scale.temporal));
+                terms.push(term(1, weight, scale.anchor_mean, scale.temporal, 3 + k)?);
+            }
+        }
+
+        if !layers.is_empty() {
+            commands.push(linear::forward(&layers).into());
+        }
+        // The heads are linear, so the anchor's clip projection is the mean of its slot projections.
+        let temporal = || self.scales.iter().enumerate().filter(|(_, s)| s.weights[1].is_some());
+        for (_, scale) in temporal() {
+            let (from, to) = (scale.anchor.value(base), scale.anchor_mean.value(base));
+            self.mean(scale, PROJECTION, from, to, commands)?;
+        }
+        info_nce::launch(&terms, base.offset(self.scratch), losses, commands)?;
+        for (_, scale) in temporal() {
+            let mode = if scale.weights[0].is_some() { WriteMode::Accumulate } else { WriteMode::Overwrite };
+            let (from, to) = (scale.anchor_mean.gradient(base), scale.anchor.gradient(base));
+            self.spread(scale, PROJECTION, from, to, mode, commands)?;
+        }
+        if !layers.is_empty() {
+            // Backward a layer's `y` is the gradient of what it projected, which lies behind it.
+            let projections = self.scales.iter().flat_map(|s| [s.anchor, s.spatial, s.temporal]);
+            let gradients: Vec<_> = projections.map(|p| (p.value(base), p.gradient(base))).collect();
+            for layer in &mut layers {
+                let found = gradients.iter().find(|(value, _)| *value == layer.y);
+                layer.y = found.expect("every layer writes a projection").1;
+            }
+            commands.push(linear::wgrad(&layers).into());
+            commands.push(linear::dgrad(&layers).into());
+        }
+        for (k, scale) in temporal() {
+            let to = d_slots[k].offset(self.role(k, Role::Temporal));
+            let from = scale.pooled.gradient(base);
+            self.spread(scale, scale.channels, from, to, WriteMode::Overwrite, commands)?;
+        }
+        Ok(())
+    }
+
+    /// Offset of a role's vectors in the slot vectors of block `3 + k`.
+    fn role(&self, k: usize, role: Role) -> usize {
+        let place = roles(&self.config).position(|r| r == role).expect("a term's roles are encoded");
+        place * self.role_bytes(k)
+    }
+
+    fn role_bytes(&self, k: usize) -> usize {
+        let scale = &self.scales[k];
+        self.videos * scale.slots * pitch(scale.channels) * size_of::<f32>()
+    }
+
+    /// Clears what no term of block `3 + k` writes.
+    fn zero_unused(&self, k: usize, heads: &CudaHeads, d_slots: Address, commands: &mut Vec<Command>) {
+        let scale = &self.scales[k];
+        let [spatial, temporal] = scale.weights.map(|w| w.is_some());
+        for role in Role::ALL {
+            let used = match role {
+                Role::Anchor => spatial || temporal,
+                Role::Spatial => spatial,
+                Role::Temporal => temporal,
+            };
+            if used {
+                continue;
+            }
+            let i = head_index(k, role);
+            let row = pitch(scale.channels) * size_of::<f32>();
+            commands.push(Command::Zero { at: heads.gradients[i], bytes: PROJECTION * row });
+            let bytes = PROJECTION * size_of::<f32>();
+            commands.push(Command::Zero { at: heads.gradients[i + 1], bytes });
+            if roles(&self.config).any(|r| r == role) {
+                let at = d_slots.offset(self.role(k, role));
+                commands.push(Command::Zero { at, bytes: self.role_bytes(k) });
+            }
+        }
+    }
+
+    /// `to[b] = mean_n from[b, n]` for vectors of `channels`.
+    fn mean(
+        &self,
+        scale: &Scale,
+        channels: usize,
+        from: Address,
+        to: Address,
+        commands: &mut Vec<Command>,
+    ) -> Result<()> {
+        let op = slot_pool::Problem::global(Shape::new([self.videos, scale.slots, channels]))?;
+        let io = CudaForward {
+            inputs: ArrayVec::from_iter([from]),
+            statistics: Address::NULL,
+            params: ArrayVec::new(),
+            output: to,
+            output_statistics: Address::NULL,
+            saved: Address::NULL,
+            workspace: Address::NULL,
+        };
+        Op::<f32>::cuda(&op, Precision::F32).forward(&io, commands);
+        Ok(())
+    }
+
+    /// The gradient of [`Self::mean`].
+    fn spread(
+        &self,
+        scale: &Scale,
+        channels: usize,
+        from: Address,
+        to: Address,
+        mode: WriteMode,
+        commands: &mut Vec<Command>,
+    ) -> Result<()> {
+        let op = slot_pool::Problem::global(Shape::new([self.videos, scale.slots, channels]))?;
+        let io = CudaBackward {
+            inputs: ArrayVec::from_iter([Address::NULL]),
+            params: ArrayVec::new(),
+            output: Address::NULL,
+            saved: Address::NULL,
+            dy: from,
+            dx: ArrayVec::from_iter([Some(CudaGradient { at: to, mode })]),
+            dparams: ArrayVec::new(),
+            workspace: Address::NULL,
+        };
+        Op::<f32>::cuda(&op, Precision::F32).backward(&io, commands);
+        Ok(())
+    }
+}
