@@ -83,7 +83,7 @@ pub(super) fn load(
             LoadError::Syntax(..) | LoadError::Unsupported(..) | LoadError::Variable(..) => {
                 Status::INVALID_PTX
             }
-            LoadError::Version(..) => Status::UNSUPPORTED_PTX_VERSION,
+            LoadError::Version { .. } => Status::UNSUPPORTED_PTX_VERSION,
             LoadError::Target(..) => Status::NO_BINARY_FOR_GPU,
             LoadError::Memory(..) => Status::OUT_OF_MEMORY,
         };
