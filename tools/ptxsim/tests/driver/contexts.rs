@@ -120,6 +120,8 @@ fn a_senseless_environment_is_named() {
         ("PTXSIM_SEED", "x"),
         ("PTXSIM_DRIVER", "12"),
         ("PTXSIM_DRIVER", "13.1"),
+        ("PTXSIM_FAULT", "add_one"),
+        ("PTXSIM_FAULT", "add_one:0"),
     ] {
         let text = in_a_process(name, &[(variable, value)]);
         let said: Vec<&str> = text.lines().filter(|line| line.starts_with("ptxsim: ")).collect();

@@ -181,6 +181,7 @@ macro_rules! status {
 
 mod contexts;
 mod devices;
+mod faults;
 mod graphs;
 mod launches;
 mod memory;
