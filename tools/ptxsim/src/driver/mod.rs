@@ -57,5 +57,6 @@ mod state;
 pub mod status;
 pub mod stream;
 pub mod tensor_map;
+mod trace;
 pub mod unsupported;
 mod work;

@@ -23,6 +23,7 @@ use super::pool::Pool;
 use super::schedule::{Op, Schedule};
 use super::status::{Result, Status};
 use super::stream::Stream;
+use super::trace;
 use super::work::{Task, Work};
 
 /// A handle of any kind, as the caller holds it: a number that names an entry of one table. 0 is none.
@@ -248,6 +249,7 @@ pub(super) fn force(mut s: Locked, goals: impl IntoIterator<Item = Op>) -> Locke
 
 /// Runs operations until all of `goals` have finished; fails if the context has.
 pub(super) fn finish(s: Locked, context: Handle, goals: impl IntoIterator<Item = Op>) -> Result<Locked> {
+    trace::waits();
     let s = force(s, goals);
     s.check(context)?;
     Ok(s)

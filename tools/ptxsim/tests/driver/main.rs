@@ -187,6 +187,7 @@ mod launches;
 mod memory;
 mod random;
 mod streams;
+mod trace;
 
 const PTX: &str = include_str!("../add_one.ptx");
 const NON_BLOCKING: u32 = 1;
