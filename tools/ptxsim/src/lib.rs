@@ -3,6 +3,7 @@
 pub mod async_copy;
 pub mod check;
 pub mod counters;
+pub mod cuda;
 pub mod decode;
 pub mod device;
 pub mod driver;

@@ -3,15 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::cuda::Cuda;
 use crate::decode::{self, DecodeError, Surroundings};
 use crate::device::Device;
 use crate::memory::{self, Kind, Memory};
 use crate::parse::ast::{self, Initial, Space};
 use crate::parse::{ParseError, parse};
 use crate::program::Program;
-
-/// The newest PTX that this driver takes, as that of CUDA 13.0 does.
-use crate::device::PTX_VERSION as NEWEST;
 
 /// A loaded module.
 #[derive(Debug)]
@@ -73,8 +71,16 @@ pub enum LoadError {
     #[error("PTX of {0}: {1}")]
     Unsupported(String, DecodeError),
     /// PTX newer than the driver.
-    #[error("PTX version {}.{} is newer than {}.{}, which this driver takes", .0.0, .0.1, NEWEST.0, NEWEST.1)]
-    Version((u16, u16)),
+    #[error(
+        "PTX version {}.{} is newer than {}.{}, the newest of this driver's CUDA {cuda}",
+        version.0, version.1, cuda.ptx.0, cuda.ptx.1
+    )]
+    Version {
+        /// Its version.
+        version: (u16, u16),
+        /// What the driver is of.
+        cuda: Cuda,
+    },
     /// Code for another GPU.
     #[error("PTX for {0} does not run on {1}")]
     Target(String, String),
@@ -93,8 +99,8 @@ impl Module {
     /// See [`LoadError`]; nothing stays allocated.
     pub fn load(ptx: &str, device: &Device, memory: &Memory) -> Result<Module, LoadError> {
         let tree = parse(ptx)?;
-        if tree.version > NEWEST {
-            return Err(LoadError::Version(tree.version));
+        if tree.version > device.cuda.ptx {
+            return Err(LoadError::Version { version: tree.version, cuda: device.cuda });
         }
         check_target(&tree.target, device)?;
         let mut module = Module { kernels: HashMap::new(), variables: HashMap::new() };

@@ -6,6 +6,7 @@ use super::api::{api, refuse, say};
 use super::argument::Out;
 use super::state::{Handle, Locked, Owner, State, finish, force};
 use super::status::{Result, Status};
+use super::trace;
 use super::work::Work;
 
 /// Rows of pitched memory start at multiples of this many bytes.
@@ -53,9 +54,13 @@ pub(super) fn allocate(
     pool: Option<Handle>,
     flags: u32,
 ) -> Result<u64> {
+    trace::bytes(len);
     let address = match s.memory().allocate(len, kind) {
         Err(Error::OutOfMemory { .. }) => {
             let frees = s.schedule.matching(|task| matches!(task.work, Work::Free(_)));
+            if !frees.is_empty() {
+                trace::waits();
+            }
             s = force(s, frees);
             s.check(context)?;
             s.memory().allocate(len, kind)
@@ -80,6 +85,7 @@ pub(super) fn allocate_in_stream(
     pool: Handle,
     stream: Handle,
 ) -> Result<()> {
+    trace::bytes(len);
     let stream = s.resolve(context, stream)?;
     s.pool(pool)?;
     if out.is_null() {

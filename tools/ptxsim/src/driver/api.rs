@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::state::{self, Handle, Locked};
 use super::status::{Result, Status};
+use super::trace::traced;
 use super::work::HostFunction;
 
 thread_local! {
@@ -52,18 +53,20 @@ pub(super) use api;
 
 /// Runs the body of a function that needs nothing.
 pub(super) fn bare(name: &'static str, body: impl FnOnce() -> Result<()>) -> u32 {
-    let caught = catch_unwind(AssertUnwindSafe(|| {
-        CALL.set(name);
-        body()
-    }));
-    match caught {
-        Ok(Ok(())) => 0,
-        Ok(Err(status)) => status.0,
-        Err(_) => {
-            eprintln!("ptxsim: {name}: the simulator itself failed; this is a bug of ptxsim");
-            Status::UNKNOWN.0
+    traced(name, || {
+        let caught = catch_unwind(AssertUnwindSafe(|| {
+            CALL.set(name);
+            body()
+        }));
+        match caught {
+            Ok(Ok(())) => 0,
+            Ok(Err(status)) => status.0,
+            Err(_) => {
+                eprintln!("ptxsim: {name}: the simulator itself failed; this is a bug of ptxsim");
+                Status::UNKNOWN.0
+            }
         }
-    }
+    })
 }
 
 /// Runs the body of a function that needs `cuInit`.

@@ -9,6 +9,7 @@ use super::schedule::Op;
 use super::state::{Handle, Locked, State, finish, force, with_contexts};
 use super::status::{Result, Status};
 use super::stream::Stream;
+use super::trace;
 
 /// A context.
 #[derive(Debug)]
@@ -75,6 +76,7 @@ impl State {
 /// Runs what is queued in a context, then frees all that belongs to it.
 fn destroy(s: Locked, context: Handle) -> Locked {
     let pending = s.pending_in(context);
+    trace::waits();
     let mut s = force(s, pending);
     s.streams.retain(|_, stream| stream.context != context);
     s.events.retain(|_, event| event.context != context);

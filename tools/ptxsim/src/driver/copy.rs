@@ -8,6 +8,7 @@ use super::api::{api, refuse};
 use super::argument::{In, is_readable};
 use super::state::{Handle, Locked, State, finish};
 use super::status::{Result, Status};
+use super::trace;
 use super::work::{Copy, Place, Side, Work};
 
 /// `CUmemorytype`.
@@ -151,6 +152,7 @@ impl State {
     /// A copy that a structure describes; `None` if there is nothing to copy.
     pub(super) fn shaped_copy(&self, copy: &Copy3D) -> Result<Option<Copy>> {
         let Copy3D { width, height, depth, .. } = *copy;
+        trace::bytes(width.saturating_mul(height).saturating_mul(depth));
         if width == 0 || height == 0 || depth == 0 {
             return Ok(None);
         }
@@ -221,6 +223,7 @@ fn linear(
     from: (Means, u64),
     len: usize,
 ) -> Result<()> {
+    trace::bytes(len);
     if len == 0 {
         return Ok(());
     }

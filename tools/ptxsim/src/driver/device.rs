@@ -2,7 +2,7 @@
 
 use std::ffi::c_char;
 
-use crate::device::DRIVER_VERSION;
+use crate::cuda::Cuda;
 
 use super::api::{api, refuse};
 use super::argument::{Out, Text};
@@ -31,9 +31,13 @@ api! {
         state::initialise()
     }
 
-    /// The CUDA version that the driver supports.
+    /// The CUDA version that the driver supports. There is no need of `cuInit` to ask.
     fn cuDriverGetVersion(version: Out<i32>) {
-        version.put(DRIVER_VERSION)
+        let cuda = match state::lock() {
+            Ok(s) => s.machine.device.cuda,
+            Err(_) => Cuda::from_env().map_err(|why| refuse(Status::UNKNOWN, why))?,
+        };
+        version.put(cuda.version)
     }
 
     /// A device by its number.

@@ -4,12 +4,14 @@ use super::allocation::status;
 use super::api::{api, refuse};
 use super::state::{Handle, Locked, State, finish};
 use super::status::{Result, Status};
+use super::trace;
 use super::work::{Fill, Work};
 
 impl State {
     /// Checks a fill; whether its target is host memory too. `None` if there is nothing to fill.
     pub(super) fn check_fill(&self, fill: &Fill) -> Result<Option<bool>> {
         let Fill { at, pitch, size, width, height, .. } = *fill;
+        trace::bytes(width.saturating_mul(size).saturating_mul(height));
         if width == 0 || height == 0 {
             return Ok(None);
         }

@@ -8,7 +8,7 @@ use super::argument::Out;
 use super::schedule::Op;
 use super::state::{Handle, Locked, State, force};
 use super::status::{Result, Status};
-use super::work::{Task, Work};
+use super::work::Work;
 
 /// A graph: nodes in an order in which each depends on earlier ones only.
 #[derive(Clone, Default)]
@@ -122,7 +122,7 @@ fn launch(mut s: Locked, context: Handle, exec: Handle, stream: Handle) -> Resul
     let mut ops: Vec<Op> = Vec::with_capacity(nodes.len());
     for node in nodes {
         let waits: Vec<Op> = node.waits.iter().filter_map(|i| ops.get(*i).copied()).chain([start]).collect();
-        ops.push(s.schedule.add(Task { context, work: node.work }, waits));
+        ops.push(s.enqueue(context, node.work, waits));
     }
     let end = s.submit_after(context, stream, Work::Nothing, &ops)?;
     if let Some(exec) = s.execs.get_mut(&exec) {

@@ -9,6 +9,7 @@ use super::api::{api, refuse};
 use super::argument::{Out, is_readable};
 use super::state::{Handle, Locked, Owner, finish};
 use super::status::{Result, Status};
+use super::trace;
 
 fn allocate_host(
     mut s: Locked,
@@ -50,6 +51,7 @@ api! {
 
     /// Page-locks host memory of the caller's. Memory of devices (`CU_MEMHOSTREGISTER_IOMEMORY`) is not simulated.
     fn cuMemHostRegister_v2(s, c; pointer: *mut c_void, len: usize, flags: u32) {
+        trace::bytes(len);
         if flags & !0b1011 != 0 {
             return Err(refuse(Status::NOT_SUPPORTED, format_args!("flags {flags:#x}")));
         }

@@ -11,6 +11,7 @@ use super::argument::{In, peek};
 use super::occupancy;
 use super::state::{Handle, Locked, State};
 use super::status::{Result, Status};
+use super::trace;
 use super::work::{self, Work};
 
 /// A list of pointers to parameters, or the `extra` list.
@@ -56,6 +57,7 @@ impl State {
             return Err(refuse(Status::INVALID_HANDLE, "the function is of another context"));
         }
         let kernel = function.kernel.clone();
+        trace::kernel(&kernel.name);
         self.check_shape(request, &kernel)?;
         let params = parameters(&kernel, request.params, request.extra)?;
         let config =

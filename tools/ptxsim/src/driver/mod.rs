@@ -19,6 +19,7 @@
 //! # Errors of kernels
 //! A launch with findings writes them to standard error and poisons its context with `CUDA_ERROR_ILLEGAL_ADDRESS`,
 //! `CUDA_ERROR_MISALIGNED_ADDRESS` or `CUDA_ERROR_LAUNCH_FAILED`, which later calls in the context return.
+//! `PTXSIM_FAULT` makes one launch fail so without a finding.
 //!
 //! # What is not there
 //! Arrays, textures, surfaces, graphics and external memory, virtual memory management, IPC, cubins, clusters of more
@@ -37,6 +38,7 @@ pub mod context;
 pub mod copy;
 pub mod device;
 pub mod event;
+mod fault;
 pub mod fill;
 pub mod function;
 pub mod graph;
@@ -55,5 +57,6 @@ mod state;
 pub mod status;
 pub mod stream;
 pub mod tensor_map;
+mod trace;
 pub mod unsupported;
 mod work;

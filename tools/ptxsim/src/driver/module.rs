@@ -10,6 +10,7 @@ use super::argument::{In, Out, Text};
 use super::function::Function;
 use super::state::{Handle, Locked, State, force};
 use super::status::{Result, Status};
+use super::trace;
 
 /// A module and the context that it is loaded in.
 pub(super) struct LoadedModule {
@@ -83,7 +84,7 @@ pub(super) fn load(
             LoadError::Syntax(..) | LoadError::Unsupported(..) | LoadError::Variable(..) => {
                 Status::INVALID_PTX
             }
-            LoadError::Version(..) => Status::UNSUPPORTED_PTX_VERSION,
+            LoadError::Version { .. } => Status::UNSUPPORTED_PTX_VERSION,
             LoadError::Target(..) => Status::NO_BINARY_FOR_GPU,
             LoadError::Memory(..) => Status::OUT_OF_MEMORY,
         };
@@ -138,6 +139,7 @@ impl State {
 pub(super) fn unload(s: Locked, module: Handle) -> Result<()> {
     let context = s.module(module)?.context;
     let pending = s.pending_in(context);
+    trace::waits();
     let mut s = force(s, pending);
     s.unload(module);
     s.check(context)

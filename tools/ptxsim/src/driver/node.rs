@@ -56,7 +56,7 @@ impl Work {
     /// `CUgraphNodeType`.
     fn node_type(&self) -> i32 {
         match self {
-            Work::Launch(_) => 0,
+            Work::Launch(_) | Work::Fault(_) => 0,
             Work::Copy(_) => 1,
             Work::Fill(_) => 2,
             Work::Host(..) => 3,

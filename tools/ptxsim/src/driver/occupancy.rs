@@ -1,9 +1,8 @@
 //! How many blocks fit a multiprocessor (driver API, "Occupancy").
 //!
-//! The arithmetic is that of `cuda_occupancy.h` for compute capability 8.0 and 9.0: registers are given to warps in
-//! units of 256 from four partitions, shared memory in units of 128 bytes with 1 KiB for the system, and there are
-//! limits on threads and blocks. Register counts are the PTX's estimate, so they are an upper bound on what an
-//! assembled kernel would need.
+//! The arithmetic is that of `cuda_occupancy.h`: registers are given to warps in units of 256 from four partitions,
+//! shared memory in units of the device's with what the system takes of it, and there are limits on threads and blocks.
+//! Register counts are the PTX's estimate, so they are an upper bound on what an assembled kernel would need.
 
 use crate::device::Limits;
 use crate::module::Attributes;
@@ -26,8 +25,9 @@ pub(super) fn blocks(limits: &Limits, kernel: &Attributes, threads: u32, dynamic
     if asked > limits.block_shared_optin as usize {
         return 0;
     }
-    let per_block = (asked + limits.reserved_shared as usize).next_multiple_of(128);
-    let by_shared = u32::try_from(limits.shared as usize / per_block).unwrap_or(u32::MAX);
+    let per_block = (asked + limits.reserved_shared as usize).next_multiple_of(limits.shared_unit as usize);
+    let by_shared = (limits.shared as usize).checked_div(per_block);
+    let by_shared = by_shared.and_then(|n| u32::try_from(n).ok()).unwrap_or(u32::MAX);
     by_threads.min(by_registers).min(by_shared).min(limits.blocks)
 }
 
@@ -115,7 +115,7 @@ api! {
         }
         let limits = s.machine.device.limits();
         let found = s.function(function)?;
-        let share = (limits.shared / count) as usize / 128 * 128;
+        let share = (limits.shared / count / limits.shared_unit * limits.shared_unit) as usize;
         let taken = limits.reserved_shared as usize + found.kernel.attributes.static_shared as usize;
         let optin = limits.block_shared_optin.saturating_sub(found.kernel.attributes.static_shared);
         bytes.put(share.saturating_sub(taken).min(optin as usize))
@@ -161,20 +161,20 @@ api! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cuda::Cuda;
     use crate::device::{Architecture, Device};
+
+    fn limits(architecture: Architecture) -> Limits {
+        Device { architecture, memory: 1, cuda: Cuda::default() }.limits()
+    }
+
+    fn kernel(registers: u32, static_shared: u32) -> Attributes {
+        Attributes { max_threads: 1024, registers, static_shared, ..Attributes::default() }
+    }
 
     #[test]
     fn the_scarcest_resource_decides() {
-        let limits = Device { architecture: Architecture::Sm90, memory: 1 }.limits();
-        let kernel = |registers, static_shared| Attributes {
-            max_threads: 1024,
-            registers,
-            static_shared,
-            const_bytes: 0,
-            local_bytes: 0,
-            ptx_version: 80,
-            binary_version: 90,
-        };
+        let limits = limits(Architecture::Sm90);
         // Values of NVIDIA's occupancy calculator for compute capability 9.0.
         for (registers, statics, threads, dynamic, expected) in [
             (32, 0, 256, 0, 8),         // threads
@@ -186,6 +186,23 @@ mod tests {
             (32, 1024, 128, 226 << 10, 1),
             (32, 1024, 128, (226 << 10) + 1, 0),
             (32, 0, 1025, 0, 0),
+        ] {
+            let got = blocks(&limits, &kernel(registers, statics), threads, dynamic);
+            assert_eq!(got, expected, "{registers} registers, {statics}+{dynamic} bytes, {threads} threads");
+        }
+    }
+
+    #[test]
+    fn turing_holds_half_the_threads_and_takes_no_shared_memory_for_itself() {
+        let limits = limits(Architecture::Sm75);
+        for (registers, statics, threads, dynamic, expected) in [
+            (32, 0, 256, 0, 4),       // threads
+            (32, 0, 32, 0, 16),       // blocks
+            (128, 0, 256, 0, 2),      // registers
+            (32, 0, 64, 32 << 10, 2), // shared memory
+            (32, 0, 64, 51 * 128, 9), // shared memory in units of 256 bytes
+            (32, 1024, 64, 63 << 10, 1),
+            (32, 1024, 64, (63 << 10) + 1, 0),
         ] {
             let got = blocks(&limits, &kernel(registers, statics), threads, dynamic);
             assert_eq!(got, expected, "{registers} registers, {statics}+{dynamic} bytes, {threads} threads");

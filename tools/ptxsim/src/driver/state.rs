@@ -15,6 +15,7 @@ use super::api::{refuse, say};
 use super::capture::Capture;
 use super::context::Context;
 use super::event::Event;
+use super::fault::Fault;
 use super::function::Function;
 use super::graph::{Exec, Graph};
 use super::module::LoadedModule;
@@ -22,6 +23,7 @@ use super::pool::Pool;
 use super::schedule::{Op, Schedule};
 use super::status::{Result, Status};
 use super::stream::Stream;
+use super::trace;
 use super::work::{Task, Work};
 
 /// A handle of any kind, as the caller holds it: a number that names an entry of one table. 0 is none.
@@ -42,6 +44,8 @@ pub(super) struct Machine {
     pub(super) device: Device,
     pub(super) memory: Memory,
     pub(super) options: Options,
+    /// The launch that is to fail, if one is.
+    pub(super) fault: Option<Fault>,
 }
 
 /// The tables. One lock guards them; it is open while an operation runs.
@@ -143,12 +147,13 @@ pub(super) fn initialise() -> Result<()> {
     let device = Device::from_env().map_err(failed)?;
     let mut options = Options::from_env().map_err(failed)?;
     options.multiprocessors = device.limits().multiprocessors;
+    let fault = Fault::from_env().map_err(failed)?;
     let seed = options.seed;
     let memory = Memory::new(device.memory).map_err(|e| {
         refuse(Status::OUT_OF_MEMORY, format_args!("{e}; PTXSIM_MEMORY makes the device smaller"))
     })?;
     let mut state = State {
-        machine: Arc::new(Machine { device, memory, options }),
+        machine: Arc::new(Machine { device, memory, options, fault }),
         schedule: Schedule::new(seed),
         contexts: HashMap::new(),
         primary: Primary::default(),
@@ -206,6 +211,15 @@ impl State {
         context.error.map_or(Ok(()), Err)
     }
 
+    /// Queues work after operations.
+    pub(super) fn enqueue(&mut self, context: Handle, work: Work, waits: impl IntoIterator<Item = Op>) -> Op {
+        let work = match &self.machine.fault {
+            Some(fault) => fault.queued(work),
+            None => work,
+        };
+        self.schedule.add(Task { context, work }, waits)
+    }
+
     /// Operations of a context that have not finished.
     pub(super) fn pending_in(&self, context: Handle) -> Vec<Op> {
         self.schedule.matching(|task| task.context == context)
@@ -235,6 +249,7 @@ pub(super) fn force(mut s: Locked, goals: impl IntoIterator<Item = Op>) -> Locke
 
 /// Runs operations until all of `goals` have finished; fails if the context has.
 pub(super) fn finish(s: Locked, context: Handle, goals: impl IntoIterator<Item = Op>) -> Result<Locked> {
+    trace::waits();
     let s = force(s, goals);
     s.check(context)?;
     Ok(s)

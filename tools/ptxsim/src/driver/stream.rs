@@ -8,7 +8,7 @@ use super::capture::Membership;
 use super::schedule::Op;
 use super::state::{Handle, Locked, State, advance, finish};
 use super::status::{Result, Status};
-use super::work::{HostFunction, Task, Work};
+use super::work::{HostFunction, Work};
 
 /// Priorities of streams; they are kept, and have no effect.
 pub(super) const LEAST_PRIORITY: i32 = 0;
@@ -114,7 +114,7 @@ impl State {
             return Ok(None);
         }
         let waits = self.predecessors(context, stream).into_iter().chain(also.iter().copied());
-        let op = self.schedule.add(Task { context, work }, waits);
+        let op = self.enqueue(context, work, waits);
         self.stream(stream)?.last = Some(op);
         Ok(Some(op))
     }

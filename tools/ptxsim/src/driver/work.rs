@@ -31,6 +31,8 @@ pub(super) enum Work {
     /// Nothing but waiting.
     Nothing,
     Launch(Arc<Launch>),
+    /// A launch that fails on purpose.
+    Fault(Arc<Launch>),
     Copy(Arc<Copy>),
     Fill(Fill),
     /// Notes the time in an event.
@@ -100,6 +102,7 @@ impl Work {
         match self {
             Work::Nothing | Work::Record(_) | Work::Free(_) => Ok(()),
             Work::Launch(launch) => launch.run(machine),
+            Work::Fault(launch) => machine.fault.as_ref().map_or(Ok(()), |fault| Err(fault.fail(launch))),
             Work::Copy(copy) => copy.run(&machine.memory),
             Work::Fill(fill) => fill.run(&machine.memory),
             Work::Host(function, data) => {

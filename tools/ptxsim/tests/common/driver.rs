@@ -57,7 +57,7 @@ pub fn again(test: &str, variables: &[(&str, &str)]) -> Option<String> {
         return None;
     }
     let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
-    for variable in ["CHECK", "SEED", "WATCHDOG", "REPORT", "DEVICE", "MEMORY"] {
+    for variable in ["CHECK", "SEED", "WATCHDOG", "REPORT", "DEVICE", "MEMORY", "DRIVER", "FAULT", "TRACE"] {
         command.env_remove(format!("PTXSIM_{variable}"));
     }
     command.args([test, "--exact", "--nocapture"]).env(CHILD, "1").envs(variables.iter().copied());

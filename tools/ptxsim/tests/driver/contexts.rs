@@ -113,9 +113,21 @@ fn a_senseless_environment_is_named() {
         println!("status {}.", status!(cuInit(0)));
         return;
     }
-    for (variable, value) in [("PTXSIM_DEVICE", "sm_1"), ("PTXSIM_MEMORY", "much"), ("PTXSIM_SEED", "x")] {
+    for (variable, value) in [
+        ("PTXSIM_DEVICE", "sm_1"),
+        ("PTXSIM_DEVICE", "sm_70"),
+        ("PTXSIM_MEMORY", "much"),
+        ("PTXSIM_SEED", "x"),
+        ("PTXSIM_DRIVER", "12"),
+        ("PTXSIM_DRIVER", "13.1"),
+        ("PTXSIM_FAULT", "add_one"),
+        ("PTXSIM_FAULT", "add_one:0"),
+    ] {
         let text = in_a_process(name, &[(variable, value)]);
-        assert!(text.contains("status 999.") && text.contains(variable) && text.contains(value), "{text}");
+        let said: Vec<&str> = text.lines().filter(|line| line.starts_with("ptxsim: ")).collect();
+        let [line] = said[..] else { panic!("{text}") };
+        let why = format!("ptxsim: cuInit: {variable} is {value}");
+        assert!(text.contains("status 999.") && line.starts_with(&why), "{text}");
     }
     let text = in_a_process(name, &[("PTXSIM_DEVICE", "sm_80"), ("PTXSIM_MEMORY", "1G")]);
     assert!(text.contains("status 0."), "{text}");

@@ -114,17 +114,6 @@ fn freed_memory_is_noticed_by_a_kernel() {
 #[test]
 fn modules_that_cannot_be_loaded_say_why() {
     let _context = Context::new();
-    let load = |ptx: &str| {
-        let (mut module, ptx) = (0, CString::new(ptx).unwrap());
-        let mut log = [0u8; 256];
-        let options = [5, 6]; // error log, its size
-        let mut values = [log.as_mut_ptr() as usize, log.len()];
-        let got =
-            status!(cuModuleLoadDataEx(&mut module, ptx.as_ptr(), 2, options.as_ptr(), values.as_mut_ptr()));
-        let text = String::from_utf8_lossy(&log).trim_end_matches('\0').to_owned();
-        assert_eq!(values[1], text.len());
-        (got, text)
-    };
     let (status, log) = load(&PTX.replace("add.s32", "bogus.s32"));
     assert_eq!(status, 218);
     assert!(log.contains("bogus") && log.contains("line"), "{log}");

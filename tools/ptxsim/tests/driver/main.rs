@@ -10,6 +10,7 @@ type Handle = usize;
 
 unsafe extern "C" {
     fn cuInit(flags: u32) -> u32;
+    fn cuDriverGetVersion(version: *mut i32) -> u32;
     fn cuGetErrorName(error: u32, name: *mut *const c_char) -> u32;
     fn cuGetProcAddress_v2(n: *const c_char, f: *mut usize, version: i32, flags: u64, r: *mut i32) -> u32;
     fn cuDeviceGetName(name: *mut c_char, len: i32, device: i32) -> u32;
@@ -179,11 +180,14 @@ macro_rules! status {
 }
 
 mod contexts;
+mod devices;
+mod faults;
 mod graphs;
 mod launches;
 mod memory;
 mod random;
 mod streams;
+mod trace;
 
 const PTX: &str = include_str!("../add_one.ptx");
 const NON_BLOCKING: u32 = 1;
@@ -198,9 +202,8 @@ impl Context {
             // SAFETY: nothing reads the environment at this time: all tests wait here first.
             unsafe {
                 std::env::set_var("PTXSIM_MEMORY", "64M");
-                std::env::remove_var("PTXSIM_DEVICE");
                 if !is_own_process() {
-                    std::env::remove_var("PTXSIM_SEED");
+                    VARIABLES.iter().for_each(|name| std::env::remove_var(name));
                 }
             }
             ok!(cuInit(0));
@@ -223,6 +226,19 @@ fn module() -> Handle {
     let (mut module, ptx) = (0, CString::new(PTX).unwrap());
     ok!(cuModuleLoadData(&mut module, ptx.as_ptr()));
     module
+}
+
+/// Loads PTX; the status and the log.
+fn load(ptx: &str) -> (u32, String) {
+    let (mut module, ptx) = (0, CString::new(ptx).unwrap());
+    let mut log = [0u8; 256];
+    let options = [5, 6]; // error log, its size
+    let mut values = [log.as_mut_ptr() as usize, log.len()];
+    let got =
+        status!(cuModuleLoadDataEx(&mut module, ptx.as_ptr(), 2, options.as_ptr(), values.as_mut_ptr()));
+    let text = String::from_utf8_lossy(&log).trim_end_matches('\0').to_owned();
+    assert_eq!(values[1], text.len());
+    (got, text)
 }
 
 fn function(module: Handle) -> Handle {
@@ -265,9 +281,17 @@ fn launch(function: Handle, stream: Handle, address: u64, count: u32) -> u32 {
     status!(cuLaunchKernel(function, blocks, 1, 1, 64, 1, 1, 0, stream, params.as_ptr(), null()))
 }
 
+/// What changes the answers of the driver, and must not come from the environment of the tests.
+const VARIABLES: [&str; 5] =
+    ["PTXSIM_DEVICE", "PTXSIM_DRIVER", "PTXSIM_FAULT", "PTXSIM_SEED", "PTXSIM_TRACE"];
+
 /// Runs a test of this file again in a process of its own, with these variables; what it wrote.
 fn in_a_process(test: &str, variables: &[(&str, &str)]) -> String {
-    let output = std::process::Command::new(std::env::current_exe().unwrap())
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    for name in VARIABLES {
+        command.env_remove(name);
+    }
+    let output = command
         .args([test, "--exact", "--nocapture"])
         .env("PTXSIM_TEST_PROCESS", "1")
         .envs(variables.iter().copied())
