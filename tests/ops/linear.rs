@@ -1,11 +1,12 @@
 //! Linear layer.
 
-use hdc::ops::Op;
 use hdc::ops::linear::{Problem, reference};
+use hdc::ops::{Op, Precision};
 use hdc::tensor::{Real, Shape};
 
 use crate::contract::{self, Feed, Reference};
 use crate::data::{Kind, assert_close};
+use crate::device::Subject;
 use crate::{golden, gradient};
 
 /// Extents of the input, and outputs.
@@ -67,6 +68,22 @@ fn keeps_the_contract() {
     contract_case::<f64>(Kind::Integer, 0.0);
     contract_case::<f32>(Kind::Real, 1e-6);
     contract_case::<f64>(Kind::Real, 1e-12);
+}
+
+#[test]
+fn keeps_the_contract_on_a_device() {
+    for (dims, outputs) in HOSTILE {
+        let p = Problem::new(Shape::new(dims), outputs).unwrap();
+        let reference = Reference {
+            forward: &|io| reference::forward(&p, io),
+            backward: &|io| reference::backward(&p, io),
+        };
+        for kind in [Kind::Integer, Kind::Real] {
+            let f32 = Precision::F32; // heads are f32 in both precisions
+            let label = format!("linear {dims:?} to {outputs}");
+            Subject { label, op: &p, precision: f32, input: f32, output: f32 }.check(&reference, kind);
+        }
+    }
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! The optimiser.
 
 use hdc::device::{Address, Memory};
+use hdc::eval::selftest::run as run_commands;
 use hdc::ops::ParamKind;
 use hdc::optim::{CudaOptimiser, Figures, FlatArrays, KerasSgd, OptimConfig};
 use hdc::tensor::Real;
 
 use crate::data::{Kind, assert_close, assert_same_bits, random};
-use crate::device::{device, run as run_commands};
+use crate::device::device;
 use crate::golden;
 
 /// One step over a kernel and a bias.
@@ -173,7 +174,7 @@ fn updates_on_a_device(config: &OptimConfig, spoil: Option<f32>) {
         let mut commands = vec![];
         let flat = if step == 0 { flat } else { FlatArrays { copies: Address::NULL, ..flat } };
         optimiser.update(buffer.address(), flat, losses.address(), lr.address(), &mut commands);
-        run_commands(&device, &commands);
+        run_commands(&device, &commands).unwrap();
 
         let squares: Vec<_> =
             ranges.iter().map(|(r, kind)| sgd.squares(*kind, &want_w[r.clone()], &g[r.clone()])).collect();
