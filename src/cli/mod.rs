@@ -18,6 +18,7 @@ mod network;
 mod plan;
 mod pretrain;
 mod retrieve;
+mod selftest;
 mod synth;
 mod verify;
 
@@ -44,6 +45,7 @@ enum Command {
     Features(features::Args),
     Retrieve(retrieve::Args),
     Verify(verify::Args),
+    Selftest(selftest::Args),
     Completions(completions::Args),
 }
 
@@ -60,6 +62,7 @@ impl Command {
             Self::Features(args) => features::run(args),
             Self::Retrieve(args) => retrieve::run(args),
             Self::Verify(args) => verify::run(args),
+            Self::Selftest(args) => selftest::run(args),
             Self::Completions(args) => completions::run(args),
         }
     }

@@ -4,10 +4,14 @@ use std::io::Write;
 
 use serde::Serialize;
 
-use crate::graph::Purpose;
+use super::compute;
+use crate::device::driver;
+use crate::graph::{Graph, MemoryPlan, Purpose};
 use crate::models::{Backbone, ModelConfig};
-use crate::ops::Pass;
+use crate::ops::{self, Pass};
+use crate::optim::OptimConfig;
 use crate::tensor::Real;
+use crate::train::cuda::CudaNetworkPlan;
 use crate::train::objective::LossConfig;
 use crate::train::{NetworkPlan, StepBytes};
 use crate::{Error, Result};
@@ -18,8 +22,9 @@ use crate::{Error, Result};
 /// and of scratch, FLOPs forward and backward; then the exact peak of the whole
 /// step. With --memory, picks the largest chunk that fits.
 ///
-/// Example:
+/// Examples:
 ///   hdc plan --backbone c3d --clips 384 --memory 16GB
+///   hdc plan --backbone r21d10 --clips 384 --device cuda --precision bf16 --memory 80GB
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
@@ -38,10 +43,13 @@ pub struct Args {
     /// Multiplies every channel count
     #[arg(long, default_value_t = 1.0)]
     width: f64,
-    /// Arithmetic
+    /// For which device; no GPU is needed to plan for one
+    #[arg(long, value_enum, default_value_t = compute::Place::Cpu)]
+    device: compute::Place,
+    /// Arithmetic: f32 or f64 on the CPU, f32 or bf16 on a GPU
     #[arg(long, value_enum, default_value_t = Precision::F32)]
     precision: Precision,
-    /// Clips encoded at a time; without it all of them, or what fits --memory
+    /// Clips encoded at a time; without it what fits --memory, or the memory of the GPU if there is one, or all of them
     #[arg(long, conflicts_with = "memory", value_parser = clap::value_parser!(u32).range(1..))]
     chunk: Option<u32>,
     /// Most bytes that the step may take, such as 800MB or 16GB
@@ -56,6 +64,7 @@ pub struct Args {
 enum Precision {
     F32,
     F64,
+    Bf16,
 }
 
 /// A node's row.
@@ -84,11 +93,26 @@ struct Report {
 
 /// Runs `hdc plan`.
 pub fn run(args: Args) -> Result<()> {
-    let report = match args.precision {
-        Precision::F32 => report::<f32>(&args)?,
-        Precision::F64 => report::<f64>(&args)?,
-    };
-    if let Some(limit) = args.memory.as_deref().map(parse_size).transpose()?
+    if !args.clips.is_multiple_of(3) {
+        return Err(Error::usage(
+            format!("--clips {} is not a multiple of 3", args.clips),
+            "a video gives three clips: anchor, spatial and temporal variant",
+        ));
+    }
+    let limit = args.memory.as_deref().map(parse_size).transpose()?;
+    let report = match (args.device, args.precision) {
+        (compute::Place::Cpu, Precision::F32) => on_cpu::<f32>(&args, limit),
+        (compute::Place::Cpu, Precision::F64) => on_cpu::<f64>(&args, limit),
+        (compute::Place::Cuda, Precision::F32) => on_cuda(&args, ops::Precision::F32, limit),
+        (compute::Place::Cuda, Precision::Bf16) => on_cuda(&args, ops::Precision::Bf16, limit),
+        (compute::Place::Cpu, Precision::Bf16) => {
+            Err(Error::usage("the CPU does not compute in bf16", "add --device cuda, or use --precision f32"))
+        }
+        (compute::Place::Cuda, Precision::F64) => {
+            Err(Error::usage("a GPU does not compute in f64", "use --precision f32 or bf16"))
+        }
+    }?;
+    if let Some(limit) = limit
         && report.peak_bytes > limit
     {
         let (needs, limit) = (megabytes(report.peak_bytes), megabytes(limit));
@@ -106,23 +130,56 @@ pub fn run(args: Args) -> Result<()> {
     written.map_err(|e| Error::io("write to", "standard output", e))
 }
 
-fn report<T: Real>(args: &Args) -> Result<Report> {
-    let model = ModelConfig { backbone: args.backbone, width: args.width, ..Default::default() };
-    let loss = LossConfig::default();
-    if !args.clips.is_multiple_of(3) {
-        return Err(Error::usage(
-            format!("--clips {} is not a multiple of 3", args.clips),
-            "a video gives three clips: anchor, spatial and temporal variant",
-        ));
-    }
-    let videos = args.clips as usize / 3;
-    let extents = [args.frames as usize, args.crop as usize, args.crop as usize];
-    let plan = match &args.memory {
-        Some(size) => NetworkPlan::<T>::within(&model, &loss, videos, extents, parse_size(size)?)?,
-        None => NetworkPlan::<T>::new(&model, &loss, videos, extents, args.chunk.map(|c| c as usize))?,
+fn model(args: &Args) -> ModelConfig {
+    ModelConfig { backbone: args.backbone, width: args.width, ..Default::default() }
+}
+
+fn extents(args: &Args) -> [usize; 3] {
+    [args.frames, args.crop, args.crop].map(|e| e as usize)
+}
+
+fn on_cpu<T: Real>(args: &Args, limit: Option<usize>) -> Result<Report> {
+    let (model, loss, videos) = (model(args), LossConfig::default(), args.clips as usize / 3);
+    let plan = match limit {
+        Some(limit) => NetworkPlan::<T>::within(&model, &loss, videos, extents(args), limit)?,
+        None => NetworkPlan::<T>::new(&model, &loss, videos, extents(args), args.chunk.map(|c| c as usize))?,
     };
-    let memory = plan.memory();
-    let nodes = plan.graph().nodes().iter().enumerate().filter_map(|(i, node)| {
+    Ok(Report {
+        backbone: args.backbone.name(),
+        clips: plan.clips(),
+        chunk: plan.chunk(),
+        peak_bytes: plan.bytes().total(),
+        flops: plan.flops(),
+        bytes: plan.bytes(),
+        nodes: nodes(plan.graph(), plan.memory()),
+    })
+}
+
+fn on_cuda(args: &Args, precision: ops::Precision, limit: Option<usize>) -> Result<Report> {
+    let (model, loss, videos) = (model(args), LossConfig::default(), args.clips as usize / 3);
+    let optim = OptimConfig::default();
+    let gpu = || Some(driver().ok()??.gpus.first()?.memory);
+    let limit = limit.or_else(|| if args.chunk.is_none() { gpu() } else { None });
+    let chunk = args.chunk.map(|c| c as usize);
+    let plan = match limit {
+        Some(limit) => {
+            CudaNetworkPlan::within(&model, &loss, &optim, precision, videos, extents(args), limit)?
+        }
+        None => CudaNetworkPlan::new(&model, &loss, &optim, precision, videos, extents(args), chunk)?,
+    };
+    Ok(Report {
+        backbone: args.backbone.name(),
+        clips: plan.clips(),
+        chunk: plan.chunk(),
+        peak_bytes: plan.bytes().total(),
+        flops: plan.flops(),
+        bytes: plan.bytes(),
+        nodes: nodes(plan.program().graph(), plan.memory()),
+    })
+}
+
+fn nodes<T: Real>(graph: &Graph<T>, memory: &MemoryPlan) -> Vec<NodeReport> {
+    let nodes = graph.nodes().iter().enumerate().filter_map(|(i, node)| {
         let op = node.op.as_ref()?;
         let bytes = |purpose| memory.bytes_of(i, purpose);
         Some(NodeReport {
@@ -136,15 +193,7 @@ fn report<T: Real>(args: &Args) -> Result<Report> {
             backward_flops: op.cost(Pass::Backward).flops,
         })
     });
-    Ok(Report {
-        backbone: args.backbone.name(),
-        clips: plan.clips(),
-        chunk: plan.chunk(),
-        peak_bytes: plan.bytes().total(),
-        flops: plan.flops(),
-        bytes: plan.bytes(),
-        nodes: nodes.collect(),
-    })
+    nodes.collect()
 }
 
 fn print(out: &mut impl Write, r: &Report) -> std::io::Result<()> {
