@@ -63,7 +63,9 @@ impl<T: Real> Objective<T> {
         let first = layout.params().len() - head_params(channels).len();
         let heads: Vec<_> = layout.params()[first..].iter().map(|p| p.range.clone()).collect();
         let scale = |k: usize| {
-            let setting = Setting { videos, slots: slots[k], channels: channels[k], tau: config.tau };
+            let temporal_role = 1 + usize::from(config.spatial);
+            let setting =
+                Setting { videos, slots: slots[k], channels: channels[k], tau: config.tau, temporal_role };
             let weight = |on: bool, w: f64| (on && w != 0.0).then_some(w);
             let spatial = weight(config.spatial, config.alpha[k]);
             let temporal = weight(config.temporal, config.beta[k]);

@@ -14,6 +14,9 @@ pub(super) struct Setting {
     pub slots: usize,
     pub channels: usize,
     pub tau: f64,
+    /// Which of the encoded roles is the temporal variant: it follows the anchor and, where that is encoded, the spatial
+    /// variant, whether or not this block has a term of it.
+    pub temporal_role: usize,
 }
 
 /// A term with what it is multiplied by, and buffers for the other role's projections and their gradients.
@@ -32,6 +35,7 @@ struct Term<T> {
 pub(super) struct Scale<T> {
     slots: usize,
     channels: usize,
+    temporal_role: usize,
     anchor_head: Head,
     /// Projections of the anchor's slots, `(videos, N_k, 128)`.
     anchor: Vec<T>,
@@ -76,6 +80,7 @@ impl<T: Real> Scale<T> {
         Ok(Self {
             slots: s.slots,
             channels: s.channels,
+            temporal_role: s.temporal_role,
             anchor_head: head(s.videos * s.slots, 0)?,
             anchor: zeros(all),
             d_anchor: zeros(all),
@@ -128,8 +133,9 @@ impl<T: Real> Scale<T> {
             return [None, None];
         }
         let role = self.anchor.len() / PROJECTION * self.channels;
-        let (x_anchor, mut x_rest) = x.split_at(role);
-        let (dx_anchor, mut dx_rest) = dx.split_at_mut(role);
+        let (x_anchor, x_rest) = x.split_at(role);
+        let (dx_anchor, dx_rest) = dx.split_at_mut(role);
+        let others = (self.temporal_role - 1) * role;
         self.anchor_head.project(params, x_anchor, &mut self.anchor, workspace);
         self.d_anchor.fill(T::ZERO);
         let add = WriteMode::Accumulate;
@@ -137,9 +143,7 @@ impl<T: Real> Scale<T> {
 
         // L_s (eq. 4): each slot against the same slot of every video's spatial variant.
         let spatial = self.spatial.as_mut().map(|term| {
-            let (x, dx);
-            (x, x_rest) = x_rest.split_at(role);
-            (dx, dx_rest) = std::mem::take(&mut dx_rest).split_at_mut(role);
+            let (x, dx) = (&x_rest[..role], &mut dx_rest[..role]);
             term.head.project(params, x, &mut term.other, workspace);
             let loss = term.loss.run(info_nce::Io {
                 a: &self.anchor,
@@ -156,7 +160,7 @@ impl<T: Real> Scale<T> {
         // L_t (eq. 5): whole clips. The heads are linear, so the anchor's clip projection is the mean of its
         // slot projections, which are there already.
         let temporal = self.temporal.as_mut().map(|term| {
-            let (x, dx) = (&x_rest[..role], &mut dx_rest[..role]);
+            let (x, dx) = (&x_rest[others..][..role], &mut dx_rest[others..][..role]);
             mean_over_slots(&self.anchor, self.slots, PROJECTION, &mut self.anchor_mean);
             mean_over_slots(x, self.slots, self.channels, &mut self.pooled);
             term.head.project(params, &self.pooled, &mut term.other, workspace);
