@@ -2,12 +2,13 @@
 
 use hdc::Result;
 use hdc::ops::conv3d::{Conv3d, Problem, reference};
-use hdc::ops::{Backward, Forward, Op, WriteMode};
+use hdc::ops::{Backward, Forward, Op, Precision, WriteMode};
 use hdc::tensor::Real;
 use proptest::prelude::*;
 
 use crate::contract::{self, Feed, Reference};
 use crate::data::{Kind, assert_close, assert_same_bits, to_f64};
+use crate::device::Subject;
 use crate::{golden, gradient};
 
 type Triple = [usize; 3];
@@ -157,6 +158,25 @@ fn keeps_the_contract() {
         contract_case::<f32>(case, Kind::Real, 1e-6);
         contract_case::<f64>(case, Kind::Real, 1e-14);
     }
+}
+
+fn device_case(case: &Case) {
+    let p = case.problem(case.n).unwrap();
+    let op = Conv3d::new(p);
+    let reference =
+        Reference { forward: &|io| specified_forward(&p, io), backward: &|io| specified_backward(&p, io) };
+    for precision in [Precision::F32, Precision::Bf16] {
+        for kind in [Kind::Integer, Kind::Real] {
+            let label = format!("{case:?} {precision:?} {kind:?}");
+            Subject { label, op: &op, precision, input: precision, output: precision }
+                .check(&reference, kind);
+        }
+    }
+}
+
+#[test]
+fn keeps_the_contract_on_a_device() {
+    HOSTILE.iter().for_each(device_case);
 }
 
 #[test]
