@@ -1,11 +1,12 @@
 //! Instance norm.
 
 use hdc::ops::instance_norm::{Activation, Problem, reference};
-use hdc::ops::{Backward, Forward, Op};
+use hdc::ops::{Backward, Forward, Op, Precision};
 use hdc::tensor::{Real, Shape};
 
 use crate::contract::{self, Feed, Reference};
 use crate::data::{Kind, assert_close};
+use crate::device::Subject;
 use crate::{golden, gradient};
 
 const ACTIVATIONS: [Activation; 3] = [Activation::Plain, Activation::Relu, Activation::AddRelu];
@@ -98,6 +99,58 @@ fn keeps_the_contract() {
             contract_case::<f64>(clips, dims, activation, 1e-12);
             contract_case::<f32>(clips, dims, activation, 1e-6);
         }
+    }
+}
+
+/// On both sides of where partial statistics begin, with channels that fill a block's columns badly and well.
+const BORDERS: [(usize, [usize; 4]); 9] = [
+    (2, [1, 11, 93, 3]),
+    (1, [1, 11, 93, 20]),
+    (1, [1, 11, 93, 64]),
+    (1, [4, 16, 16, 3]),
+    (2, [4, 16, 16, 20]),
+    (1, [4, 16, 16, 64]),
+    (2, [1, 25, 41, 3]),
+    (1, [1, 25, 41, 20]),
+    (1, [1, 25, 41, 64]),
+];
+
+/// Many clips; more than 256 vectors to a position; hundreds of tiles.
+const LARGE: [(usize, [usize; 4]); 3] = [(150, [1, 2, 3, 5]), (1, [8, 8, 16, 1153]), (1, [2, 250, 120, 8])];
+
+fn device_case(clips: usize, [t, h, w, c]: [usize; 4]) {
+    for activation in ACTIVATIONS {
+        let p = Problem::new(Shape::new([clips, t, h, w, c]), activation, 1e-5).unwrap();
+        let reference = Reference {
+            forward: &|io| reference::forward(&p, io),
+            backward: &|io| reference::backward(&p, io),
+        };
+        for precision in [Precision::F32, Precision::Bf16] {
+            let label = format!("{activation:?} {clips}×{t}×{h}×{w}×{c} {precision:?}");
+            Subject { label, op: &p, precision, input: precision, output: precision }
+                .check(&reference, Kind::Real);
+        }
+    }
+}
+
+#[test]
+fn keeps_the_contract_on_a_device() {
+    for (clips, dims) in HOSTILE {
+        device_case(clips, dims);
+    }
+}
+
+#[test]
+fn keeps_the_contract_on_a_device_at_borders() {
+    for (clips, dims) in BORDERS {
+        device_case(clips, dims);
+    }
+}
+
+#[test]
+fn keeps_the_contract_on_a_device_when_large() {
+    for (clips, dims) in LARGE {
+        device_case(clips, dims);
     }
 }
 
