@@ -1,27 +1,28 @@
-// Instance norm, alone or with what follows it: y = act((x − μ)·rstd·γ + β [+ residual]), with mean μ and biased variance
-// of each (clip, channel) over all positions, rstd = 1/√(variance + ε).
+// Instance norm, alone or with what follows it: y = act((x − μ)·rstd·γ + β [+ residual]), with mean μ and biased
+// variance of each (clip, channel) over all positions, rstd = 1/√(variance + ε).
 //
-// Layouts: x, residual and y (N, P, pitch), f32 or bf16; γ and β (pitch), saved {μ, rstd} (N, pitch, 2), partials {mean,
-// Σ(x − mean)²} (N, tiles of 128 positions, pitch, 2), all f32. All sums and squares are of deviations from a mean that
-// is known by then, never E[x²] − E[x]², which 200,704 positions would not survive.
+// Layouts: x, residual and y (N, P, pitch), f32 or bf16; γ and β (pitch), saved {μ, rstd} (N, pitch, 2), partials
+// {mean, Σ(x − mean)²} (N, tiles of 128 positions, pitch, 2), all f32. Squares are of deviations from a mean that is known
+// by then, never E[x²] − E[x]², which 200,704 positions would not survive.
 //
 // Small instances (fewer than 1024 positions), one launch:
-//   _whole       a block owns an instance of up to 16·V channels and holds it in registers, eight vectors a thread, so
-//                that one reading of x gives mean, deviations and result. Rows of the block take positions in turn, its
-//                columns are neighbouring vectors of channels; the fewer positions, the more columns: 32 contiguous bytes
-//                at 1023 positions, 256 below 129.
+//   _whole       a block owns an instance of up to 16·V channels and holds it in shared memory, up to eight vectors a
+//                thread, so that one reading of x gives mean, deviations and result. Rows of the block take positions
+//                in turn, its columns are neighbouring vectors of channels; the fewer positions, the more columns: 32
+//                contiguous bytes at 1023 positions, 256 below 129.
 // Large ones, three launches, of which a convolution whose epilogue leaves partials makes the first needless:
-//   _statistics  a block owns a tile of positions and up to 16·V channels, held in registers likewise.
+//   _statistics  a block owns a tile of positions and up to 16·V channels, held likewise.
 //   _merge       a block owns eight channels of a clip; a thread two of them and every 64th tile, merged by the formula
 //                of Chan, Golub & LeVeque (1979); then lanes, then warps, in a fixed order.
-//   _apply       a block owns a run of positions, all channels up to 256 vectors side by side; a thread one vector, whose
-//                mean, scale and shift stay in registers, and every so many-th position, four loads in flight.
+//   _apply       a block owns a run of positions, all channels up to 256 vectors side by side; a thread one vector,
+//                whose mean, scale and shift stay in registers, and every so many-th position, four loads in flight.
 //
-// Shared memory: 9 KB (16 bytes a thread for each four channels, see sum_rows) for _whole and _statistics, 0.5 KB for
-// _merge; no bank conflicts. A vector V is 16 bytes of channels, or 8 of bf16 (_bf16_narrow) if the pitch is four.
+// Shared memory: of _whole and _statistics 16 bytes for each held vector, each thread's own, 512 in a row for a warp,
+// and 9 KB for sums (see sum_rows), 41 KB at most; 0.8 KB for _merge. No bank conflicts. A vector V is 16 bytes of
+// channels, or 8 of bf16 (_bf16_narrow) if the pitch is four.
 //
-// Bound: memory. x and the residual are read once, y written once; large instances read x once more where the partials
-// are made here, and 1/32 of it (bf16) as partials.
+// Bound: memory. x and the residual are read once, y is written once; large instances read x once more where the
+// partials are made here, which are 1/32 (bf16) of it.
 // Not yet measured on a GPU.
 
 #include "common/normalise.cuh"
@@ -45,18 +46,17 @@ static_assert(sizeof(InstanceNormArgs) == 96, "the host's struct has the same si
 constexpr unsigned kHeld = 8;      // most vectors of a thread that a block holds
 constexpr unsigned kInFlight = 4;  // loads that _apply starts together
 
-// Where a block holds what it read: vector u of a thread is that of the position row + u·rows of the run.
+// Vector u of a thread, which is that of position row + u·rows of the run.
 template <typename T, int V>
 __device__ __forceinline__ Channels<T, V>& held(unsigned u) {
-    extern __shared__ uint4 memory[];
-    return reinterpret_cast<Channels<T, V>*>(memory)[u * blockDim.x + threadIdx.x];
+    return held_vector<Channels<T, V>, V>(u);
 }
 
 // Holds the run, and gives mean and sum of squared deviations of each channel to all threads of the channel.
 template <typename T, int V>
 __device__ __forceinline__ void moments(const T* x, const Place<V>& at, const InstanceNormArgs& a, float (&mean)[V],
                                         float (&m2)[V]) {
-    __shared__ RowSums<V> sums;
+    RowSums<V>& sums = dynamic_sums<V>();
     Channels<T, V> read[kHeld];
 #pragma unroll
     for (unsigned u = 0; u < kHeld; u++) {
@@ -92,7 +92,9 @@ __device__ __forceinline__ void moments(const T* x, const Place<V>& at, const In
     sum_rows(m2, a.runs.columns, sums);
 }
 
-__device__ __forceinline__ float reciprocal_deviation(float variance, float eps) { return 1.0f / sqrtf(variance + eps); }
+__device__ __forceinline__ float reciprocal_deviation(float variance, float eps) {
+    return 1.0f / sqrtf(variance + eps);
+}
 
 template <typename T, int V>
 __device__ __forceinline__ void statistics(const InstanceNormArgs& a) {

@@ -1,29 +1,29 @@
-// Gradients of instance norm, alone or with what follows it. With g = dy where the activation let through, otherwise 0:
+// Gradients of instance norm, alone or with what follows it. With g = dy where the activation let through, else 0:
 //
 //     dx = γ·rstd·(g − Σg/P − x̂·Σ(g·x̂)/P)     dresidual = g     dγ = Σ Σ(g·x̂)     dβ = Σ Σg
 //
-// inner sums over the P positions of a clip, outer ones over clips. The mask of a ReLU is recomputed from x, with the bits
-// of forward; after a residual was added it is that of the output.
+// inner sums over the P positions of a clip, outer ones over clips. The mask of a ReLU is recomputed from x, with the
+// bits of forward; after a residual was added it is that of the output.
 //
 // Layouts: x, y, dy, dx and dresidual (N, P, pitch), f32 or bf16; γ, β, dγ, dβ (pitch), saved {μ, rstd} (N, pitch, 2),
 // partials {Σg, Σ(g·x̂)} of runs of positions (N, runs, pitch, 2), totals of clips (N, pitch, 2), all f32.
 //
 // Small instances (fewer than 1024 positions):
-//   _whole       a block owns an instance of up to 16·V channels and holds x and g, so that one reading of them gives the
-//                totals and all gradients of activations. Threads lie as in the forward kernel of that name.
+//   _whole       a block owns an instance of up to 16·V channels and holds x and g, so that one reading of them gives
+//                the totals and all gradients of activations. Threads lie as in the forward kernel of that name.
 // Large ones:
-//   _sums        a block owns a run of 32 positions a thread and up to 16·V channels; a thread sums V channels over every
-//                so many-th position. Writes dresidual on the way.
+//   _sums        a block owns a run of 32 positions a thread and up to 16·V channels; a thread sums V channels over
+//                every so many-th position. Writes dresidual on the way.
 //   _merge       a block owns eight channels of a clip; a thread two of them and every 64th run.
-//   _apply       a block owns a run of positions, all channels up to 256 vectors side by side; a thread one vector, whose
-//                coefficients stay in registers. Where _sums overwrote dresidual, that is g: it is read instead of dy
-//                and y, as if nothing followed the norm.
+//   _apply       a block owns a run of positions, all channels up to 256 vectors side by side; a thread one vector,
+//                whose coefficients stay in registers. Where _sums overwrote dresidual, that is g: it is read instead
+//                of dy and y, as if nothing followed the norm.
 // Both:
 //   _parameters  a block owns eight channels; a thread two of them and every 64th clip, in order.
 //
-// Shared memory: 9 KB (see sum_rows), and in _whole 32 bytes for each held vector, at most 64 KB, each thread's own: a
-// warp reads and writes 512 bytes in a row. No bank conflicts. A vector V is 16 bytes of channels, or 8 of bf16
-// (_bf16_narrow) if the pitch is four.
+// Shared memory: 9 KB for sums (see sum_rows), and in _whole 32 bytes for each held pair of vectors, at most 64 KB,
+// each thread's own: a warp reads and writes 512 bytes in a row. No bank conflicts. A vector V is 16 bytes of channels,
+// or 8 of bf16 (_bf16_narrow) if the pitch is four.
 //
 // Bound: memory. x, dy (and y) are read once by small instances, twice by large ones (dresidual the second time, not dy
 // and y); each gradient is written once.
@@ -143,10 +143,10 @@ __device__ __forceinline__ void add(const Norm<V>& norm, const Channels<T, V> (&
 
 // From each thread's sums to those of the block, in all threads of the channels: Σg and Σ(g·x̂).
 template <int V>
-__device__ __forceinline__ void total(unsigned columns, const float (&rstd)[V], float (&sum_g)[V], float (&sum_gx)[V]) {
-    __shared__ RowSums<V> sums;
-    sum_rows(sum_g, columns, sums);
-    sum_rows(sum_gx, columns, sums);
+__device__ __forceinline__ void total(unsigned columns, const float (&rstd)[V], float (&sum_g)[V], float (&sum_gx)[V],
+                                      RowSums<V>& shared) {
+    sum_rows(sum_g, columns, shared);
+    sum_rows(sum_gx, columns, shared);
 #pragma unroll
     for (int i = 0; i < V; i++) sum_gx[i] *= rstd[i];
 }
@@ -172,15 +172,14 @@ __device__ __forceinline__ void sums(const InstanceNormBackwardArgs& a) {
         add(norm, x, g, sum_g, sum_gx);
     }
     if (place.inside) load_rstd(saved, rstd);
-    total(a.runs.columns, rstd, sum_g, sum_gx);
+    total(a.runs.columns, rstd, sum_g, sum_gx, static_sums<V>());
     if (place.row == 0 && place.inside) store_pairs(a.partials + place.in_run(a.runs) * 2, sum_g, sum_gx);
 }
 
-// x and g of a position, where a block holds them: vector u of a thread is that of position row + u·rows.
+// x (0) and g (1) of a position: vector u of a thread is that of position row + u·rows.
 template <typename T, int V>
 __device__ __forceinline__ Channels<T, V>& held(unsigned u, unsigned which) {
-    extern __shared__ uint4 memory[];
-    return reinterpret_cast<Channels<T, V>*>(memory)[(u * 2 + which) * blockDim.x + threadIdx.x];
+    return held_vector<Channels<T, V>, V>(u * 2 + which);
 }
 
 template <typename T, int V, unsigned kActivation>
@@ -206,7 +205,7 @@ __device__ __forceinline__ void whole(const InstanceNormBackwardArgs& a) {
         }
     }
     if (place.inside) load_rstd(saved, rstd);
-    total(a.runs.columns, rstd, sum_g, sum_gx);
+    total(a.runs.columns, rstd, sum_g, sum_gx, dynamic_sums<V>());
     if (!place.inside) return;
     if (place.row == 0) store_pairs(a.totals + place.in_clip(a.runs) * 2, sum_g, sum_gx);
     if (a.dx == nullptr) return;
@@ -251,9 +250,10 @@ __device__ __forceinline__ void apply(const InstanceNormBackwardArgs& a) {
 
 constexpr unsigned kColumns = 4, kRows = 64;
 
-// Σ over i of two channels' pairs at from + i·step: {a, b} of this channel, {a, b} of the next, in all threads of the column.
-__device__ __forceinline__ void sum_pairs(const float* from, size_t step, unsigned count, bool inside, float (&sum)[4]) {
-    __shared__ RowSums<4> sums;
+// Σ over i of two channels' pairs at from + i·step: {a, b} of this channel, {a, b} of the next, in all threads of the
+// column.
+__device__ __forceinline__ void sum_pairs(const float* from, size_t step, unsigned count, bool inside,
+                                          float (&sum)[4]) {
     float4 all = make_float4(0.f, 0.f, 0.f, 0.f);
     if (inside) {
 #pragma unroll 4
@@ -263,7 +263,7 @@ __device__ __forceinline__ void sum_pairs(const float* from, size_t step, unsign
     sum[1] = all.y;
     sum[2] = all.z;
     sum[3] = all.w;
-    sum_rows(sum, kColumns, sums);
+    sum_rows(sum, kColumns, static_sums<4>());
 }
 
 // Slices are of eight channels; there is a block for each clip and slice.

@@ -62,9 +62,11 @@ __device__ __forceinline__ Channels<T, V> load_channels_once(const T* p) {
     return {__ldcs(reinterpret_cast<const Bits*>(p))};
 }
 
+// One access whatever the compiler does to the code around: it takes a plain store apart where it copies a loop.
 template <typename T, int V>
 __device__ __forceinline__ void store_channels(T* p, Channels<T, V> v) {
-    *reinterpret_cast<Channels<T, V>*>(p) = v;
+    using Bits = decltype(v.bits);
+    __stwb(reinterpret_cast<Bits*>(p), v.bits);
 }
 
 // Writes v to p, or adds it to what is there, rounding once.

@@ -9,8 +9,8 @@ constexpr unsigned kPlain = 0;
 constexpr unsigned kRelu = 1;
 constexpr unsigned kAddRelu = 2;
 
-// V channels of an instance: z = (x − mean)·scale + shift. The mean is subtracted first: folded into the shift, it would
-// cost the digits by which it exceeds the deviation.
+// V channels of an instance: z = (x − mean)·scale + shift. The mean is subtracted first: folded into the shift, it
+// would cost the digits by which it exceeds the deviation.
 template <int V>
 struct Norm {
     float mean[V], scale[V], shift[V];
@@ -33,7 +33,7 @@ __device__ __forceinline__ Norm<V> load_norm(const float* saved, const float* ga
     return norm;
 }
 
-// Lets a gradient pass; so NaN passes, and a diverged run is noticed.
+// NaN passes, so that a diverged run is noticed.
 __device__ __forceinline__ float relu(float z) { return z <= 0.f ? 0.f : z; }
 // The gradient of z, given that of relu(z); z may also be relu(z) itself.
 __device__ __forceinline__ float relu_gradient(float z, float dy) { return z <= 0.f ? 0.f : dy; }

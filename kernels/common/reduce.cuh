@@ -1,5 +1,5 @@
-// Sums over the rows of a block whose threads lie (rows, columns), each with V neighbouring channels: the way in which a
-// block reads (positions, channels). Fixed order, no atomics.
+// Sums over the rows of a block whose threads lie (rows, columns), each with V neighbouring channels: the way in which
+// a block reads (positions, channels). Fixed order, no atomics.
 #pragma once
 
 #include "common/element.cuh"
@@ -13,6 +13,26 @@ struct RowSums {
     float4 terms[V / 4][kRowThreads];
     float folded[kRowThreads];
 };
+
+// One for a kernel, whichever of its passes asks.
+template <int V>
+__device__ __forceinline__ RowSums<V>& static_sums() {
+    __shared__ RowSums<V> sums;
+    return sums;
+}
+
+// Shared memory of a kernel that holds what it reads, all of it dynamic: first that of sum_rows, then one vector of
+// each thread after the other.
+template <int V>
+__device__ __forceinline__ RowSums<V>& dynamic_sums() {
+    extern __shared__ uint4 dynamic_memory[];
+    return *reinterpret_cast<RowSums<V>*>(dynamic_memory);
+}
+template <typename Vector, int V>
+__device__ __forceinline__ Vector& held_vector(unsigned i) {
+    Vector* vectors = reinterpret_cast<Vector*>(&dynamic_sums<V>() + 1);
+    return vectors[i * blockDim.x + threadIdx.x];
+}
 
 // Replaces v by its sum over the threads of this column, in all of them. All threads call it; there are rows·columns of
 // them, at least 64, both powers of two, rows ≥ V. It may follow itself without a barrier between.

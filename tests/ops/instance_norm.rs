@@ -1,12 +1,16 @@
 //! Instance norm.
 
+use hdc::device::{Address, Memory};
 use hdc::ops::instance_norm::{Activation, Problem, reference};
-use hdc::ops::{Backward, Forward, Op, Precision};
+use hdc::ops::{
+    Backward, CudaBackward, CudaForward, CudaGradient, CudaParam, Forward, Op, Pass, Precision, WriteMode,
+    statistics,
+};
 use hdc::tensor::{Real, Shape};
 
 use crate::contract::{self, Feed, Reference};
-use crate::data::{Kind, assert_close};
-use crate::device::Subject;
+use crate::data::{Kind, assert_close, assert_same_bits, random, to_f64};
+use crate::device::{self, Subject};
 use crate::{golden, gradient};
 
 const ACTIVATIONS: [Activation; 3] = [Activation::Plain, Activation::Relu, Activation::AddRelu];
@@ -177,4 +181,143 @@ fn a_nan_is_passed_on() {
         workspace: bytemuck::cast_slice_mut(&mut ws),
     });
     assert!(y[0].is_nan() && y[1].is_finite(), "{y:?}");
+}
+
+/// What an f32 plan makes of channels that fill their pitch, forward and backward.
+struct Ran {
+    y: Vec<f32>,
+    saved: Vec<f32>,
+    dx: Vec<f32>,
+}
+
+/// Runs clips of x with γ, β, and as dy x again; with partial statistics, if given.
+fn ran(p: &Problem, x: &[f32], params: [&[f32]; 2], partials: Option<&[f32]>) -> Option<Ran> {
+    let device = &device::device()?;
+    let plan = <Problem as Op<f32>>::cuda(p, Precision::F32);
+    let holding = |v: &[f32]| Memory::holding(device, "test data", v).unwrap();
+    let scratch = |bytes: usize| Memory::new(device, "test data", bytes).unwrap();
+    let (x, params) = (holding(x), params.map(holding));
+    let partials = partials.map(holding);
+    let masters = || params.iter().map(|m| CudaParam { master: m.address(), compute: m.address() }).collect();
+    let [y, dx] = [plan.output_bytes(), x.bytes()].map(scratch);
+    let dparams = [params[0].bytes(), params[1].bytes()].map(scratch);
+    let saved = scratch(plan.saved_bytes());
+    let workspaces = [Pass::Forward, Pass::Backward].map(|pass| scratch(plan.workspace_bytes(pass)));
+    let inputs = || [x.address()].into_iter().collect();
+    let gradient = |m: &Memory| CudaGradient { at: m.address(), mode: WriteMode::Overwrite };
+    let mut commands = vec![];
+    plan.forward(
+        &CudaForward {
+            inputs: inputs(),
+            statistics: partials.as_ref().map_or(Address::NULL, Memory::address),
+            params: masters(),
+            output: y.address(),
+            output_statistics: Address::NULL,
+            saved: saved.address(),
+            // Given partial statistics, there is nothing to put there.
+            workspace: if partials.is_some() { Address::NULL } else { workspaces[0].address() },
+        },
+        &mut commands,
+    );
+    plan.backward(
+        &CudaBackward {
+            inputs: inputs(),
+            params: masters(),
+            output: Address::NULL,
+            saved: saved.address(),
+            dy: x.address(),
+            dx: [Some(gradient(&dx))].into_iter().collect(),
+            dparams: dparams.iter().map(gradient).collect(),
+            workspace: workspaces[1].address(),
+        },
+        &mut commands,
+    );
+    device::run(device, &commands);
+    let floats = |m: &Memory| {
+        let mut v = vec![f32::NAN; m.bytes() / 4];
+        m.download(0, &mut v).unwrap();
+        v
+    };
+    Some(Ran { y: floats(&y), saved: floats(&saved), dx: floats(&dx) })
+}
+
+/// Partial statistics of (clips, positions, channels), computed in f64.
+fn partial_statistics(x: &[f32], positions: usize, channels: usize) -> Vec<f32> {
+    let mut partials = vec![];
+    for clip in x.chunks_exact(positions * channels) {
+        for tile in clip.chunks(statistics::TILE * channels) {
+            let count = (tile.len() / channels) as f64;
+            for c in 0..channels {
+                let column = || tile.iter().skip(c).step_by(channels).map(|&v| f64::from(v));
+                let mean = column().sum::<f64>() / count;
+                partials.push(mean as f32);
+                partials.push(column().map(|v| (v - mean).powi(2)).sum::<f64>() as f32);
+            }
+        }
+    }
+    partials
+}
+
+#[test]
+fn takes_the_partial_statistics_of_its_input_on_a_device() {
+    let (clips, positions, channels) = (2, 1153, 24);
+    let p = Problem::new(Shape::new([clips, 1, 1, positions, channels]), Activation::Relu, 1e-5).unwrap();
+    let x: Vec<f32> = random(Kind::Real, "x", 1, clips * positions * channels);
+    let [gamma, beta]: [Vec<f32>; 2] = ["gamma", "beta"].map(|name| random(Kind::Real, name, 1, channels));
+    let params = [&gamma[..], &beta[..]];
+    let partials = partial_statistics(&x, positions, channels);
+    let Some(own) = ran(&p, &x, params, None) else { return };
+    let given = ran(&p, &x, params, Some(&partials)).unwrap();
+    assert_close("saved", &given.saved, &to_f64(&own.saved), 1e-6, 0.0);
+    assert_close("y", &given.y, &to_f64(&own.y), 1e-6, 0.0);
+
+    // They are what counts: twice the squared deviations, all but those between tiles, give another result.
+    let wider: Vec<f32> =
+        partials.iter().enumerate().map(|(i, v)| if i % 2 == 1 { 2.0 * v } else { *v }).collect();
+    let other = ran(&p, &x, params, Some(&wider)).unwrap();
+    for (a, b) in other.saved.iter().zip(&given.saved).skip(1).step_by(2) {
+        assert!((a * 2_f32.sqrt() / b - 1.0).abs() < 1e-2, "{a} {b}");
+    }
+}
+
+/// 200,704 positions about a mean of a hundred deviations.
+#[test]
+fn merges_many_partial_statistics_on_a_device() {
+    let (positions, channels) = (16 * 112 * 112, 4);
+    let p = Problem::new(Shape::new([1, 16, 112, 112, channels]), Activation::Plain, 1e-5).unwrap();
+    let mut x: Vec<f32> = random(Kind::Real, "x", 1, positions * channels);
+    x.iter_mut().for_each(|v| *v += 57.0);
+    let params = [&[1.0; 4][..], &[0.0; 4][..]];
+    let Some(got) = ran(&p, &x, params, None) else { return };
+    for c in 0..channels {
+        let column = || x.iter().skip(c).step_by(channels).map(|&v| f64::from(v));
+        let mean = column().sum::<f64>() / positions as f64;
+        let variance = column().map(|v| (v - mean).powi(2)).sum::<f64>() / positions as f64;
+        let rstd = 1.0 / (variance + 1e-5).sqrt();
+        let [got_mean, got_rstd] = [got.saved[2 * c], got.saved[2 * c + 1]].map(f64::from);
+        assert!((got_mean / mean - 1.0).abs() < 1.5e-7, "mean {got_mean} instead of {mean}");
+        assert!((got_rstd / rstd - 1.0).abs() < 3e-7, "rstd {got_rstd} instead of {rstd}");
+    }
+}
+
+#[test]
+fn clips_do_not_depend_on_their_place_in_a_batch_on_a_device() {
+    for positions in [40, 700, 1300] {
+        let (clips, channels) = (3, 72);
+        let problem = |n: usize| {
+            Problem::new(Shape::new([n, 1, 1, positions, channels]), Activation::Relu, 1e-5).unwrap()
+        };
+        let x: Vec<f32> = random(Kind::Real, "x", 1, clips * positions * channels);
+        let [gamma, beta]: [Vec<f32>; 2] =
+            ["gamma", "beta"].map(|name| random(Kind::Real, name, 1, channels));
+        let params = [&gamma[..], &beta[..]];
+        let Some(all) = ran(&problem(clips), &x, params, None) else { return };
+        for (i, x) in x.chunks_exact(positions * channels).enumerate() {
+            let one = ran(&problem(1), x, params, None).unwrap();
+            let label = |what| format!("{positions} positions, clip {i}: {what}");
+            let part = |v: &[f32]| v[i * x.len()..][..x.len()].to_vec();
+            assert_same_bits(&label("y"), &one.y, &part(&all.y));
+            assert_same_bits(&label("dx"), &one.dx, &part(&all.dx));
+        }
+    }
 }

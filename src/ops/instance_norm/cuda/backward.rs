@@ -79,7 +79,7 @@ impl Plan {
                 "instance_norm_backward_whole_bf16_narrow",
             );
             let runs = v.held(v.positions);
-            let shared = 2 * runs.held() * v.bytes();
+            let shared = v.held_bytes(&runs, 2);
             launch(kernel, runs.grid(self.clips), runs.threads(), shared, &args(runs));
         } else {
             let kernel = v.pick(

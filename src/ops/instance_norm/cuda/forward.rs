@@ -42,7 +42,6 @@ impl Plan {
         let mut launch = |kernel, grid, threads, shared, runs| {
             commands.push(Launch::new(kernel, grid, threads, shared, &args(runs)).into());
         };
-        let held_bytes = |runs: &Runs| runs.held() * v.bytes();
         if self.is_whole() {
             let kernel = v.pick(
                 "instance_norm_whole_f32",
@@ -50,7 +49,7 @@ impl Plan {
                 "instance_norm_whole_bf16_narrow",
             );
             let runs = v.held(v.positions);
-            launch(kernel, runs.grid(self.clips), runs.threads(), held_bytes(&runs), runs);
+            launch(kernel, runs.grid(self.clips), runs.threads(), v.held_bytes(&runs, 1), runs);
             return;
         }
         let tiles = v.held(statistics::TILE);
@@ -60,7 +59,7 @@ impl Plan {
                 "instance_norm_statistics_bf16",
                 "instance_norm_statistics_bf16_narrow",
             );
-            launch(kernel, tiles.grid(self.clips), tiles.threads(), held_bytes(&tiles), tiles);
+            launch(kernel, tiles.grid(self.clips), tiles.threads(), v.held_bytes(&tiles, 1), tiles);
         }
         let (merging, runs) = (tiles.merging(), v.streamed());
         let kernel =

@@ -50,11 +50,6 @@ impl Runs {
         self.runs as usize
     }
 
-    /// Vectors that a block holds of each buffer.
-    pub fn held(&self) -> usize {
-        (self.run.div_ceil(self.rows) * self.rows * self.columns) as usize
-    }
-
     /// The same runs, for a kernel that merges what blocks left of them.
     pub fn merging(&self) -> Self {
         Self { slices: self.pitch.div_ceil(MERGED_CHANNELS), ..*self }
@@ -78,11 +73,6 @@ impl Vectors {
     /// Channels of a vector.
     fn channels(&self) -> usize {
         self.pitch.min(16 / self.precision.size())
-    }
-
-    /// Bytes of a vector.
-    pub fn bytes(&self) -> usize {
-        self.channels() * self.precision.size()
     }
 
     /// The kernel for these vectors, of three.
@@ -122,6 +112,13 @@ impl Vectors {
         let rows = run.div_ceil(HELD).next_power_of_two().max(FEWEST_ROWS);
         let columns = self.columns(THREADS / rows);
         self.runs(rows.max(FEWEST_THREADS / columns), columns, run)
+    }
+
+    /// Bytes of shared memory of a block that holds `buffers` buffers of such runs, and sums.
+    pub fn held_bytes(&self, runs: &Runs, buffers: usize) -> usize {
+        let sums = (self.channels() + 1) * THREADS * size_of::<f32>();
+        let vectors = buffers * runs.run.div_ceil(runs.rows) as usize * runs.threads() as usize;
+        sums + vectors * self.channels() * self.precision.size()
     }
 
     /// Runs that a block reads and sums.
@@ -177,7 +174,8 @@ mod tests {
         each_kind(|v| {
             let r = v.held(v.positions.min(1023));
             assert!(r.run.div_ceil(r.rows) <= HELD as u32, "{v:?} {r:?}");
-            assert!(r.held() * v.bytes() <= 32 * 1024, "{v:?} {r:?}");
+            assert!(v.held_bytes(&r, 1) <= 48 * 1024, "{v:?} {r:?}: without asking for more");
+            assert!(v.held_bytes(&r, 2) <= 99 * 1024, "{v:?} {r:?}: as any GPU from Ampere on has");
         });
     }
 
