@@ -190,25 +190,35 @@ struct Ran {
     dx: Vec<f32>,
 }
 
-/// Runs clips of x with γ, β, and as dy x again; with partial statistics, if given.
-fn ran(p: &Problem, x: &[f32], params: [&[f32]; 2], partials: Option<&[f32]>) -> Option<Ran> {
+/// What besides x and parameters goes into [`ran`].
+#[derive(Clone, Copy, Default)]
+struct With<'a> {
+    partials: Option<&'a [f32]>,
+    dresidual: Option<WriteMode>,
+}
+
+/// Runs clips of x with γ, β, as residual x, if there is one, and as dy x again.
+fn ran(p: &Problem, x: &[f32], params: [&[f32]; 2], with: With<'_>) -> Option<Ran> {
     let device = &device::device()?;
     let plan = <Problem as Op<f32>>::cuda(p, Precision::F32);
     let holding = |v: &[f32]| Memory::holding(device, "test data", v).unwrap();
     let scratch = |bytes: usize| Memory::new(device, "test data", bytes).unwrap();
     let (x, params) = (holding(x), params.map(holding));
-    let partials = partials.map(holding);
+    let partials = with.partials.map(holding);
     let masters = || params.iter().map(|m| CudaParam { master: m.address(), compute: m.address() }).collect();
     let [y, dx] = [plan.output_bytes(), x.bytes()].map(scratch);
+    let dresidual = holding(&vec![1.0; x.bytes() / 4]);
     let dparams = [params[0].bytes(), params[1].bytes()].map(scratch);
     let saved = scratch(plan.saved_bytes());
     let workspaces = [Pass::Forward, Pass::Backward].map(|pass| scratch(plan.workspace_bytes(pass)));
-    let inputs = || [x.address()].into_iter().collect();
-    let gradient = |m: &Memory| CudaGradient { at: m.address(), mode: WriteMode::Overwrite };
+    let inputs = <Problem as Op<f32>>::input_shapes(p).len();
+    let addresses = || std::iter::repeat_n(x.address(), inputs).collect();
+    let gradient = |m: &Memory, mode| CudaGradient { at: m.address(), mode };
+    let overwrite = |m: &Memory| gradient(m, WriteMode::Overwrite);
     let mut commands = vec![];
     plan.forward(
         &CudaForward {
-            inputs: inputs(),
+            inputs: addresses(),
             statistics: partials.as_ref().map_or(Address::NULL, Memory::address),
             params: masters(),
             output: y.address(),
@@ -221,13 +231,16 @@ fn ran(p: &Problem, x: &[f32], params: [&[f32]; 2], partials: Option<&[f32]>) ->
     );
     plan.backward(
         &CudaBackward {
-            inputs: inputs(),
+            inputs: addresses(),
             params: masters(),
-            output: Address::NULL,
+            output: if plan.backward_reads().output { y.address() } else { Address::NULL },
             saved: saved.address(),
             dy: x.address(),
-            dx: [Some(gradient(&dx))].into_iter().collect(),
-            dparams: dparams.iter().map(gradient).collect(),
+            dx: [Some(overwrite(&dx)), with.dresidual.map(|mode| gradient(&dresidual, mode))]
+                .into_iter()
+                .take(inputs)
+                .collect(),
+            dparams: dparams.iter().map(overwrite).collect(),
             workspace: workspaces[1].address(),
         },
         &mut commands,
@@ -266,15 +279,16 @@ fn takes_the_partial_statistics_of_its_input_on_a_device() {
     let [gamma, beta]: [Vec<f32>; 2] = ["gamma", "beta"].map(|name| random(Kind::Real, name, 1, channels));
     let params = [&gamma[..], &beta[..]];
     let partials = partial_statistics(&x, positions, channels);
-    let Some(own) = ran(&p, &x, params, None) else { return };
-    let given = ran(&p, &x, params, Some(&partials)).unwrap();
+    let with = |partials| With { partials: Some(partials), ..With::default() };
+    let Some(own) = ran(&p, &x, params, With::default()) else { return };
+    let given = ran(&p, &x, params, with(&partials[..])).unwrap();
     assert_close("saved", &given.saved, &to_f64(&own.saved), 1e-6, 0.0);
     assert_close("y", &given.y, &to_f64(&own.y), 1e-6, 0.0);
 
     // They are what counts: twice the squared deviations, all but those between tiles, give another result.
     let wider: Vec<f32> =
         partials.iter().enumerate().map(|(i, v)| if i % 2 == 1 { 2.0 * v } else { *v }).collect();
-    let other = ran(&p, &x, params, Some(&wider)).unwrap();
+    let other = ran(&p, &x, params, with(&wider[..])).unwrap();
     for (a, b) in other.saved.iter().zip(&given.saved).skip(1).step_by(2) {
         assert!((a * 2_f32.sqrt() / b - 1.0).abs() < 1e-2, "{a} {b}");
     }
@@ -288,7 +302,7 @@ fn merges_many_partial_statistics_on_a_device() {
     let mut x: Vec<f32> = random(Kind::Real, "x", 1, positions * channels);
     x.iter_mut().for_each(|v| *v += 57.0);
     let params = [&[1.0; 4][..], &[0.0; 4][..]];
-    let Some(got) = ran(&p, &x, params, None) else { return };
+    let Some(got) = ran(&p, &x, params, With::default()) else { return };
     for c in 0..channels {
         let column = || x.iter().skip(c).step_by(channels).map(|&v| f64::from(v));
         let mean = column().sum::<f64>() / positions as f64;
@@ -311,13 +325,35 @@ fn clips_do_not_depend_on_their_place_in_a_batch_on_a_device() {
         let [gamma, beta]: [Vec<f32>; 2] =
             ["gamma", "beta"].map(|name| random(Kind::Real, name, 1, channels));
         let params = [&gamma[..], &beta[..]];
-        let Some(all) = ran(&problem(clips), &x, params, None) else { return };
+        let Some(all) = ran(&problem(clips), &x, params, With::default()) else { return };
         for (i, x) in x.chunks_exact(positions * channels).enumerate() {
-            let one = ran(&problem(1), x, params, None).unwrap();
+            let one = ran(&problem(1), x, params, With::default()).unwrap();
             let label = |what| format!("{positions} positions, clip {i}: {what}");
             let part = |v: &[f32]| v[i * x.len()..][..x.len()].to_vec();
             assert_same_bits(&label("y"), &one.y, &part(&all.y));
             assert_same_bits(&label("dx"), &one.dx, &part(&all.dx));
+        }
+    }
+}
+
+/// Whether the residual's gradient is written, added or not wanted decides what the last pass reads, not what it gives.
+#[test]
+fn dx_does_not_depend_on_the_gradient_of_the_residual_on_a_device() {
+    for positions in [700, 1300] {
+        let channels = 24;
+        let shape = Shape::new([2, 1, 1, positions, channels]);
+        let p = Problem::new(shape, Activation::AddRelu, 1e-5).unwrap();
+        let x: Vec<f32> = random(Kind::Real, "x", 1, 2 * positions * channels);
+        let [gamma, beta]: [Vec<f32>; 2] =
+            ["gamma", "beta"].map(|name| random(Kind::Real, name, 1, channels));
+        let dx = |dresidual| {
+            let with = With { dresidual, ..With::default() };
+            ran(&p, &x, [&gamma, &beta], with).map(|ran| ran.dx)
+        };
+        let Some(without) = dx(None) else { return };
+        assert!(without.iter().any(|&v| v != 0.0));
+        for mode in [WriteMode::Overwrite, WriteMode::Accumulate] {
+            assert_same_bits(&format!("{positions} positions, {mode:?}"), &dx(Some(mode)).unwrap(), &without);
         }
     }
 }
