@@ -1,11 +1,13 @@
 //! Max-pool.
 
+use hdc::device::{Address, Memory};
 use hdc::ops::max_pool3d::{Problem, reference};
-use hdc::ops::{Forward, Op};
+use hdc::ops::{CudaForward, Forward, Op, Precision};
 use hdc::tensor::{Real, Shape};
 
 use crate::contract::{self, Feed, Reference};
 use crate::data::{Kind, assert_close};
+use crate::device::{self, Subject};
 use crate::{golden, gradient};
 
 type Triple = [usize; 3];
@@ -83,6 +85,42 @@ fn keeps_the_contract() {
     }
 }
 
+/// Windows apart with gaps, padding or both on some axis; many small clips; more channels than a block's threads hold.
+const APART: [(usize, [usize; 4], Triple, Triple, Triple); 6] = [
+    (1, [7, 7, 7, 20], [2, 2, 2], [2, 2, 2], [1, 1, 1]),
+    (2, [6, 7, 8, 8], [2, 1, 2], [3, 2, 4], [0, 0, 1]),
+    (1, [5, 6, 7, 3], [3, 2, 3], [5, 3, 3], [1, 1, 0]),
+    (40, [1, 2, 2, 64], [1, 2, 2], [1, 2, 2], [0, 0, 0]),
+    (1, [2, 3, 5, 2100], [2, 2, 2], [2, 2, 2], [0, 0, 0]),
+    (1, [2, 9, 9, 12], [1, 2, 2], [1, 2, 2], [0, 1, 1]),
+];
+
+/// Windows that overlap: on one axis alone, by all but one position, with constant extents but a smaller stride.
+const OVERLAPPING: [(usize, [usize; 4], Triple, Triple, Triple); 4] = [
+    (2, [4, 9, 11, 64], [3, 3, 3], [2, 2, 2], [1, 1, 1]),
+    (1, [6, 5, 5, 24], [2, 2, 2], [1, 1, 1], [0, 0, 0]),
+    (1, [2, 9, 9, 3], [1, 5, 5], [1, 1, 1], [0, 2, 2]),
+    (3, [3, 5, 7, 4], [1, 2, 2], [2, 2, 1], [0, 0, 0]),
+];
+
+#[test]
+fn keeps_the_contract_on_a_device() {
+    for (clips, [t, h, w, c], kernel, stride, pad) in HOSTILE.into_iter().chain(APART).chain(OVERLAPPING) {
+        let p = Problem::new(&Shape::new([clips, t, h, w, c]), kernel, stride, pad).unwrap();
+        let reference = Reference {
+            forward: &|io| reference::forward(&p, io),
+            backward: &|io| reference::backward(&p, io),
+        };
+        for precision in [Precision::F32, Precision::Bf16] {
+            for kind in [Kind::Real, Kind::Integer] {
+                let label = format!("{p:?} {precision:?} {kind:?}");
+                Subject { label, op: &p, precision, input: precision, output: precision }
+                    .check(&reference, kind);
+            }
+        }
+    }
+}
+
 #[test]
 fn gradients_are_those_of_central_differences() {
     for (clips, [t, h, w, c], kernel, stride, pad) in HOSTILE {
@@ -105,4 +143,62 @@ fn a_nan_wins_and_infinities_have_a_place() {
     });
     assert!(y[0].is_nan() && y[1] == f32::NEG_INFINITY, "{y:?}");
     assert_eq!(saved, [1, 0]);
+}
+
+/// As above: channel c of a position is the c-th of these windows. In the last one the second NaN wins.
+#[test]
+fn a_nan_wins_and_infinities_have_a_place_on_a_device() {
+    let Some(device) = device::device() else { return };
+    const NAN: f32 = f32::NAN;
+    const LEAST: f32 = f32::NEG_INFINITY;
+    let windows = [[1.0, NAN, 2.0], [LEAST; 3], [0.0, -0.0, 0.0], [NAN, 3.0, NAN]];
+    let (wanted, places) = ([NAN, LEAST, 0.0, NAN], [1, 0, 0, 2]);
+    for channels in [4, 8] {
+        let p = Problem::new(&Shape::new([1, 1, 1, 3, channels]), [1, 1, 3], [1, 1, 3], [0; 3]).unwrap();
+        let x: Vec<f32> = (0..3).flat_map(|w| (0..channels).map(move |c| windows[c % 4][w])).collect();
+        for precision in [Precision::F32, Precision::Bf16] {
+            let bf16_bits = |v: &f32| (v.to_bits() >> 16) as u16; // exact for these
+            let input = match precision {
+                Precision::F32 => Memory::holding(&device, "x", &x),
+                Precision::Bf16 => {
+                    Memory::holding(&device, "x", &x.iter().map(bf16_bits).collect::<Vec<_>>())
+                }
+            }
+            .unwrap();
+            let plan = <Problem as Op<f32>>::cuda(&p, precision);
+            let output = Memory::new(&device, "y", plan.output_bytes()).unwrap();
+            let saved = Memory::new(&device, "places", plan.saved_bytes()).unwrap();
+            let io = CudaForward {
+                inputs: [input.address()].into_iter().collect(),
+                statistics: Address::NULL,
+                params: Default::default(),
+                output: output.address(),
+                output_statistics: Address::NULL,
+                saved: saved.address(),
+                workspace: Address::NULL,
+            };
+            let mut commands = vec![];
+            plan.forward(&io, &mut commands);
+            device::run(&device, &commands);
+            let mut y = vec![0_f32; channels];
+            match precision {
+                Precision::F32 => output.download(0, &mut y).unwrap(),
+                Precision::Bf16 => {
+                    let mut bits = vec![0_u16; channels];
+                    output.download(0, &mut bits).unwrap();
+                    y = bits.into_iter().map(|b| f32::from_bits(u32::from(b) << 16)).collect();
+                }
+            }
+            let mut won = vec![9_u8; channels];
+            saved.download(0, &mut won).unwrap();
+            for c in 0..channels {
+                let (got, want) = (y[c], wanted[c % 4]);
+                assert!(
+                    got == want || got.is_nan() && want.is_nan(),
+                    "{precision:?} {channels} [{c}]: {y:?}"
+                );
+                assert_eq!(won[c], places[c % 4], "{precision:?} {channels} [{c}]: {won:?}");
+            }
+        }
+    }
 }

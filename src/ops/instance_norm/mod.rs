@@ -17,6 +17,7 @@ use crate::{Error, Result};
 
 /// What follows the norm in the same pass over memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u32)] // as kernels take it
 pub enum Activation {
     /// Nothing.
     Plain,
