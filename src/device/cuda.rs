@@ -14,7 +14,7 @@ use crate::{Error, Result};
 
 /// Oldest compute capability that the portable kernels run on.
 const OLDEST: (i32, i32) = (8, 0);
-/// Dynamic shared memory that a kernel gets without asking for more.
+/// Shared memory, static and dynamic, that a kernel gets without asking for more.
 const DEFAULT_SHARED: u32 = 48 * 1024;
 
 /// What a device offers, as far as plans and reports ask.
@@ -215,13 +215,23 @@ impl Device {
         let name = CString::new(launch.kernel).expect("a name without NUL");
         // SAFETY: the module stays loaded as long as the context lives.
         let handle = unsafe { result::module::get_function(module, name) }.during(launch.kernel)?;
-        if launch.shared > DEFAULT_SHARED {
+        // Static shared memory counts as well.
+        // SAFETY: `handle` is a function of a loaded module.
+        let fixed = unsafe {
+            result::function::get_function_attribute(
+                handle,
+                FunctionAttribute::CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES,
+            )
+        }
+        .during(launch.kernel)? as u32;
+        let default = DEFAULT_SHARED.saturating_sub(fixed);
+        if launch.shared > default {
             let attribute = FunctionAttribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
-            // SAFETY: `handle` is a function of a loaded module.
+            // SAFETY: as above.
             unsafe { result::function::set_function_attribute(handle, attribute, launch.shared as i32) }
                 .during(launch.kernel)?;
         }
-        let function = Function { handle, args: entry.args, shared: launch.shared.max(DEFAULT_SHARED) };
+        let function = Function { handle, args: entry.args, shared: launch.shared.max(default) };
         debug_assert_eq!(function.args, size_of_val(launch.args()));
         functions.insert(launch.kernel, function);
         Ok(function)

@@ -1,6 +1,9 @@
 //! The device that operations are tested on: the simulated one, whose checker makes any race, stray access or read of memory
 //! that nothing wrote an error, unless `HDC_CUDA_DRIVER` names another driver.
 
+use std::sync::Arc;
+
+use hdc::device::{Command, Device};
 use hdc::eval::selftest;
 use hdc::ops::{Op, Precision};
 
@@ -36,4 +39,9 @@ impl Subject<'_> {
             panic!("{fault}");
         }
     }
+}
+
+/// Runs commands to their end; fails with what the device says.
+pub fn run(device: &Arc<Device>, commands: &[Command]) {
+    selftest::run(device, commands).unwrap();
 }
