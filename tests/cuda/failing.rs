@@ -29,7 +29,7 @@ fn without_a_driver_every_command_that_wants_one_says_what_to_install() {
         format!("pretrain --data set --out run {TINY} --device cuda"),
         "selftest".into(),
         "features --checkpoint random:0 --preset small --data set --out f.safetensors --device cuda".into(),
-        "retrieve --checkpoint random:0 --preset small --data set --device cuda".into(),
+        "retrieve --checkpoint random:0 --preset small --data set --label motion --device cuda".into(),
     ] {
         hdc(root, &line).refused(1, &["CUDA cannot be used", "driver", "help: ", "--device cpu"]);
     }
