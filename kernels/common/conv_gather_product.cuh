@@ -46,7 +46,8 @@ struct GatherProduct<bf16, N> {
         b_at = swizzled(warp / 2 * (N / 2) + lane % 8 + lane / 16 * 8, lane / 8 % 2);
     }
 
-    __device__ __forceinline__ void multiply(const unsigned char* a, const unsigned char* b) {
+    template <typename F>
+    __device__ __forceinline__ void multiply(const unsigned char* a, const unsigned char* b, F&& meanwhile) {
         const unsigned rows = shared_address(a), columns = shared_address(b);
 #pragma unroll
         for (int half = 0; half < 2; half++) {
@@ -69,20 +70,22 @@ struct GatherProduct<bf16, N> {
 #pragma unroll
                 for (int i = 0; i < 4; i++) multiply_add(sum[i][kColumns - 1], x[i], w[0], w[1]);
             }
+            if (half == 0) meanwhile();
         }
     }
 
     __device__ __forceinline__ void stage(float* tile) const {
         const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-        tile += (warp % 2 * 64 + lane / 4) * kStagedPitch<N> + warp / 2 * (N / 2) + lane % 4 * 2;
+        const unsigned to = shared_address(tile + (warp % 2 * 64 + lane / 4) * kStagedPitch<N> + warp / 2 * (N / 2) +
+                                           lane % 4 * 2);
 #pragma unroll
         for (int i = 0; i < 4; i++)
 #pragma unroll
             for (int j = 0; j < kColumns; j++)
 #pragma unroll
                 for (int h = 0; h < 2; h++)
-                    *reinterpret_cast<float2*>(tile + (i * 16 + h * 8) * kStagedPitch<N> + j * 8) =
-                        make_float2(sum[i][j][h * 2], sum[i][j][h * 2 + 1]);
+                    store_shared(to + ((i * 16 + h * 8) * kStagedPitch<N> + j * 8) * sizeof(float),
+                                 sum[i][j][h * 2], sum[i][j][h * 2 + 1]);
     }
 };
 
@@ -105,7 +108,9 @@ struct GatherProduct<float, N> {
         column = warp / 4 * 8 + lane % 8;
     }
 
-    __device__ __forceinline__ void multiply(const unsigned char* a, const unsigned char* b) {
+    template <typename F>
+    __device__ __forceinline__ void multiply(const unsigned char* a, const unsigned char* b, F&& meanwhile) {
+        meanwhile();
 #pragma unroll 1  // or the compiler reads ahead until registers spill
         for (int chunk = 0; chunk < 4; chunk++) {
             const unsigned char* from_a = a + swizzled(row, chunk);

@@ -162,10 +162,11 @@ __device__ __forceinline__ void wgrad(const WgradArgs& a) {
     for (int done = 0; done < steps; done++) {
         copy_wait<kStages - 2>();
         __syncthreads();  // the stage is there for all, and none reads the one that is overwritten now
-        if (done + kStages - 1 < steps) copy(write);
-        copy_commit();
         const unsigned char* stage = shared + read * kStage;
-        product.multiply(stage, stage + kStageX);
+        product.multiply(stage, stage + kStageX, [&] {
+            copy(write);  // zeros, beyond the last pixel: cheaper than a branch, which would part it from the arithmetic
+            copy_commit();
+        });
         read = read + 1 == kStages ? 0 : read + 1;
         write = write + 1 == kStages ? 0 : write + 1;
     }

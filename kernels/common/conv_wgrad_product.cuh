@@ -37,7 +37,8 @@ struct WgradProduct<bf16, N> {
         y_at = lane % 16 * kPitchY + warp / 2 * N + lane / 16 * 16;
     }
 
-    __device__ __forceinline__ void multiply(const unsigned char* x, const unsigned char* y) {
+    template <typename F>
+    __device__ __forceinline__ void multiply(const unsigned char* x, const unsigned char* y, F&& meanwhile) {
         const unsigned from_x = shared_address(x) + x_at, from_y = shared_address(y) + y_at;
 #pragma unroll
         for (int pixel = 0; pixel < kPixels; pixel += 16) {
@@ -59,6 +60,7 @@ struct WgradProduct<bf16, N> {
 #pragma unroll
                 for (int i = 0; i < 4; i++) multiply_add(sum[i][kColumns - 1], a[i], b[0], b[1]);
             }
+            if (pixel == 0) meanwhile();
         }
     }
 
@@ -102,7 +104,9 @@ struct WgradProduct<float, N> {
         column = warp / 4 * 8 + lane % 8;
     }
 
-    __device__ __forceinline__ void multiply(const unsigned char* x, const unsigned char* y) {
+    template <typename F>
+    __device__ __forceinline__ void multiply(const unsigned char* x, const unsigned char* y, F&& meanwhile) {
+        meanwhile();
 #pragma unroll 2
         for (int pixel = 0; pixel < kPixels; pixel++) {
             const float* from_x = reinterpret_cast<const float*>(x + pixel * kPitchX) + row * 4;

@@ -27,6 +27,11 @@ __device__ __forceinline__ void copy_wait() {
     asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
 }
 
+// Two floats in one 8-byte write, which the compiler would sometimes take apart.
+__device__ __forceinline__ void store_shared(unsigned to, float first, float second) {
+    asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(to), "f"(first), "f"(second) : "memory");
+}
+
 // Four 8 x 8 matrices of 16-bit elements. Lanes 8·i to 8·i + 7 give the addresses of the eight rows of the i-th, 16
 // bytes each; lane l receives, of each, elements 2·(l % 4) and 2·(l % 4) + 1 of row l / 4.
 __device__ __forceinline__ void load_matrices(unsigned (&to)[4], unsigned row) {

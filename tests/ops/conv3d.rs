@@ -179,6 +179,53 @@ fn keeps_the_contract_on_a_device() {
     HOSTILE.iter().for_each(device_case);
 }
 
+/// Clips of 8,649 positions: statistics with a last run of 73, enough tiles of rows that wide ones are chosen, and
+/// splits of the filter's gradient.
+#[test]
+fn tiles_of_all_widths_keep_the_contract_on_a_device() {
+    let wide = |c, k, filter: Triple| {
+        let pad = filter.map(|f| f / 2);
+        device_case(&case([2, c, k], [9, 31, 31], filter, ONE, pad));
+    };
+    for (c, k) in [(9, 30), (8, 63), (3, 83), (12, 86), (7, 121), (5, 141), (4, 200)] {
+        wide(c, k, ONE);
+        wide(k, c, ONE);
+    }
+    wide(3, 9, [1, 3, 3]);
+    wide(9, 8, [3, 1, 1]);
+}
+
+/// Statistics where tiles are few, and therefore narrow.
+#[test]
+fn clips_just_large_enough_have_statistics_on_a_device() {
+    device_case(&case([3, 3, 5], [4, 16, 16], CUBE, ONE, ONE)); // 1024 positions
+    device_case(&case([2, 5, 130], [5, 5, 41], [1, 1, 3], ONE, [0, 0, 1])); // 1025
+    device_case(&case([2, 8, 66], [3, 63, 65], ONE, [1, 2, 2], NONE)); // 3·32·33
+}
+
+/// Layers of C3D, 3D-ResNet18 and R(2+1)D-10 with their channels, over fewer positions.
+#[test]
+fn layers_of_the_backbones_keep_the_contract_on_a_device() {
+    let (frame, time) = ([1, 3, 3], [3, 1, 1]);
+    for layer in [
+        case([1, 64, 128], [2, 5, 5], CUBE, ONE, ONE),
+        case([1, 128, 256], [2, 3, 3], CUBE, ONE, ONE),
+        case([1, 3, 64], [3, 12, 12], [7; 3], [1, 2, 2], [3; 3]),
+        case([2, 64, 128], [3, 5, 5], CUBE, TWO, ONE),
+        case([2, 64, 128], [3, 5, 5], ONE, TWO, NONE),
+        case([1, 3, 83], [2, 16, 16], [1, 7, 7], [1, 2, 2], [0, 3, 3]),
+        case([1, 83, 64], [4, 6, 6], time, ONE, [1, 0, 0]),
+        case([1, 64, 144], [2, 8, 8], frame, ONE, [0, 1, 1]),
+        case([1, 144, 64], [4, 6, 6], time, ONE, [1, 0, 0]),
+        case([1, 64, 230], [2, 7, 7], frame, [1, 2, 2], [0, 1, 1]),
+        case([1, 230, 128], [4, 4, 4], time, [2, 1, 1], [1, 0, 0]),
+        case([1, 85, 256], [5, 3, 3], ONE, [2, 1, 1], NONE),
+        case([1, 921, 512], [2, 2, 2], time, [2, 1, 1], [1, 0, 0]),
+    ] {
+        device_case(&layer);
+    }
+}
+
 #[test]
 fn gradients_are_those_of_central_differences() {
     for case in &HOSTILE {
