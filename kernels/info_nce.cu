@@ -224,7 +224,7 @@ __device__ __forceinline__ void gradient(Shared& s, const InfoNceTerm& t, const 
                 const float4 u = load4(unit + d), v = sums[r][half];
                 along += u.x * v.x + u.y * v.y + u.z * v.z + u.w * v.w;
             }
-            along = norm < kNormFloor ? 0.0f * row_sum(along) : row_sum(along);
+            along = row_sum(along) * (norm < kNormFloor ? 0.0f : 1.0f);  // lanes of two rows take part in the shuffles
             for (unsigned half = 0; half < 2; half++) {
                 const unsigned d = half * 64 + tx * 4;
                 if (d >= t.pitch || i >= t.videos) continue;

@@ -410,6 +410,29 @@ fn a_device_keeps_the_digits_of_nearly_certain_positives_and_passes_on_nan() {
     assert!(got[3].da.iter().all(|v| v.is_finite()), "{:?}", got[3].da);
 }
 
+/// Neighbouring rows that take different ways: zero vectors, which are divided by a constant, among others, which are not.
+#[test]
+fn a_device_takes_short_vectors_among_others() {
+    let (b, s, d) = (70, 2, 12);
+    let p = Problem::new(b, s, d, TAU).unwrap();
+    let mut v = ["a", "b"].map(|n| random::<f32>(Kind::Real, n, 8, b * s * d));
+    for i in [0, 3, 17, 64, 69] {
+        v[0][i * s * d..][..d].fill(0.0);
+        v[1][(i * s + 1) * d..][..d].fill(0.0);
+    }
+    let [va, vb] = v;
+    let Some(got) = run_on_a_device(&[(p, [b, s, d], va.clone(), vb.clone())]) else { return };
+    let [va, vb] = [va, vb].map(|v| to_f64(&v));
+    let want = run(&p, &va, &vb, 0.5, None);
+    assert_close("loss", &[got[0].loss], &[want.loss], 3e-6, 1e-3);
+    // A zero vector's gradient is 1/NORM_FLOOR times another's: compared vector by vector.
+    for (name, got, want) in [("da", &got[0].da, &want.da), ("db", &got[0].db, &want.db)] {
+        for (i, (got, want)) in got.chunks_exact(d).zip(want.chunks_exact(d)).enumerate() {
+            assert_close(&format!("{name} of vector {i}"), got, want, 1e-5, 1e-2);
+        }
+    }
+}
+
 #[test]
 fn a_device_refuses_vectors_that_are_too_long() {
     let p = Problem::new(2, 1, 129, TAU).unwrap();
