@@ -11,12 +11,14 @@ use crate::{Error, Result};
 const TERMS: usize = 6;
 /// Components of a vector at most.
 const LARGEST_DIM: usize = 128;
-/// Threads of a block.
+/// Threads of a block, and the vectors that it owns.
 const THREADS: u32 = 256;
-/// Bytes of shared memory of a block: two tiles of 64 vectors, and their similarities.
-const SHARED: usize = (2 * 64 * 132 + 64 * 68) * size_of::<f32>();
-/// Bytes that a block remembers of a row.
-const ROW: usize = 16;
+const TILE: usize = 64;
+/// Bytes of shared memory of a block: two tiles of vectors; for gradients also the slopes and the vectors' lengths.
+const TILES_SHARED: usize = 2 * TILE * 132 * size_of::<f32>();
+const GRADIENT_SHARED: usize = TILES_SHARED + (TILE * 80 + TILE) * size_of::<f32>();
+/// Bytes that the first launch leaves of a row for the second.
+const ROW: usize = 8;
 
 /// A term's buffers, each `(B, S, pitch(D))` in f32.
 #[derive(Clone, Copy, Debug)]
@@ -47,13 +49,15 @@ struct Term {
     b: Address,
     da: Address,
     db: Address,
+    rows: Address,
     first: u32,
     videos: u32,
     slots: u32,
+    tiles: u32,
     pitch: u32,
     inverse_tau: f32,
     slope: f32,
-    rows: u64,
+    unused: u32,
 }
 
 /// As the kernels take it.
@@ -61,19 +65,23 @@ struct Term {
 #[repr(C)]
 struct Args {
     terms: [Term; TERMS],
-    rows: Address,
     partials: Address,
     losses: Address,
-    factors: [f32; TERMS],
+    factors: [f64; TERMS],
     places: [u8; 8],
     count: u32,
-    blocks: u32,
+    unused: u32,
 }
 
 impl Problem {
+    /// Blocks that share the vectors of a slot.
+    const fn cuda_tiles(&self) -> usize {
+        self.videos.div_ceil(TILE)
+    }
+
     /// Bytes of scratch that a device wants for this problem.
-    pub fn cuda_workspace_bytes(&self) -> usize {
-        self.slots * self.videos * ROW + self.slots * size_of::<f64>()
+    pub const fn cuda_workspace_bytes(&self) -> usize {
+        self.slots * (self.videos * ROW + self.cuda_tiles() * size_of::<f64>())
     }
 }
 
@@ -93,6 +101,10 @@ pub fn launch(
         let what = format!("vectors of {} components on a device", term.problem.dim);
         return Err(Error::shape("info_nce", what, "give at most 128"));
     }
+    if terms.is_empty() {
+        commands.push(Command::Zero { at: losses, bytes: TERMS * size_of::<f64>() });
+        return Ok(());
+    }
     let mut args = Args::zeroed();
     let (mut blocks, mut rows) = (0, 0);
     for (i, term) in terms.iter().enumerate() {
@@ -102,24 +114,25 @@ pub fn launch(
             b: term.b,
             da: term.da,
             db: term.db,
+            rows: workspace.offset(rows * ROW),
             first: blocks as u32,
             videos: p.videos as u32,
             slots: p.slots as u32,
+            tiles: p.cuda_tiles() as u32,
             pitch: pitch(p.dim) as u32,
             inverse_tau: (1.0 / p.tau) as f32,
             slope: (term.scale / (p.slots as f64 * p.tau)) as f32,
-            rows: rows as u64,
+            unused: 0,
         };
-        args.factors[i] = term.factor as f32;
+        args.factors[i] = term.factor;
         args.places[i] = term.place as u8;
-        blocks += p.slots;
+        blocks += p.slots * p.cuda_tiles();
         rows += p.slots * p.videos;
     }
-    (args.rows, args.partials, args.losses) = (workspace, workspace.offset(rows * ROW), losses);
-    (args.count, args.blocks) = (terms.len() as u32, blocks as u32);
-    if blocks > 0 {
-        commands.push(Launch::new("info_nce", [blocks, 1, 1], THREADS, SHARED, &args).into());
-    }
-    commands.push(Launch::new("info_nce_losses", [1; 3], 32, 0, &args).into());
+    (args.partials, args.losses) = (workspace.offset(rows * ROW), losses);
+    args.count = terms.len() as u32;
+    commands.push(Launch::new("info_nce_softmax", [blocks, 1, 1], THREADS, TILES_SHARED, &args).into());
+    // Both sides' gradients side by side.
+    commands.push(Launch::new("info_nce_gradient", [blocks, 2, 1], THREADS, GRADIENT_SHARED, &args).into());
     Ok(())
 }
