@@ -7,13 +7,16 @@ use hdc::device::{Address, Command, Launch, kernels};
 use hdc::ops::conv3d::{Conv3d, Problem};
 use hdc::ops::{CudaBackward, CudaForward, CudaGradient, CudaParam, Op, Pass, Precision, WriteMode, pitch};
 use ptxsim::counters::Counters;
+use ptxsim::cuda::Cuda;
 use ptxsim::device::{Architecture, Device};
 use ptxsim::launch::{Config, Options, launch};
 use ptxsim::memory::{Kind, Memory};
 use ptxsim::module::Module;
 
 /// The smallest GPU that kernels are made for.
-const A100: Device = Device { architecture: Architecture::Sm80, memory: 1 << 30 };
+fn a100() -> Device {
+    Device { architecture: Architecture::Sm80, memory: 1 << 30, cuda: Cuda::default() }
+}
 
 /// A simulated device with all of convolution's kernels.
 struct Machine {
@@ -24,9 +27,9 @@ struct Machine {
 impl Machine {
     /// `None` if no kernels were built in.
     fn new() -> Option<Self> {
-        let memory = Memory::new(A100.memory).unwrap();
+        let memory = Memory::new(a100().memory).unwrap();
         let texts = kernels().iter().filter(|k| k.name.starts_with("conv3d"));
-        let modules: Vec<_> = texts.map(|k| Module::load(k.ptx, &A100, &memory).unwrap()).collect();
+        let modules: Vec<_> = texts.map(|k| Module::load(k.ptx, &a100(), &memory).unwrap()).collect();
         if modules.is_empty() {
             assert!(std::env::var_os("HDC_REQUIRE_KERNELS").is_none(), "no kernels: run tools/setup");
             println!("skipped: no nvcc at build time");
@@ -136,7 +139,7 @@ fn no_kernel_has_bank_conflicts() {
             let kernel = launched.kernel;
             assert_eq!(counters.shared.conflicts, 0, "{kernel} {p:?}: {:?}", counters.accesses);
             assert!(counters.shared.requests > 0 || kernel == "conv3d_filter_reduce", "{kernel}");
-            let limits = A100.limits();
+            let limits = a100().limits();
             assert!(2 * (launched.shared + limits.reserved_shared) <= limits.shared, "{launched:?}");
             seen.insert(kernel);
         }
