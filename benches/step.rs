@@ -1,7 +1,7 @@
 //! Whole training steps of each backbone: augmentation, encoder, loss, backward and update. Not criterion's: it
 //! wants ten samples, and a step takes seconds.
 //!
-//! `cargo bench --bench step -- [--backbone c3d|r3d18|r21d10] [--clips 6] [--steps 3] [--json]`
+//! `cargo bench --bench step -- [--backbone c3d|r3d18|r21d10] [--clips 6] [--steps 3] [--device cuda --precision bf16] [--json]`
 
 use std::time::Instant;
 
@@ -9,11 +9,14 @@ use clap::Parser;
 use hdc::data::augment::draw;
 use hdc::data::sampler::Role;
 use hdc::data::{AugmentConfig, Batch, Clip, ClipConfig, Window};
+use hdc::device::Device;
 use hdc::models::{Backbone, ModelConfig};
+use hdc::ops::Precision;
 use hdc::optim::OptimConfig;
 use hdc::tensor::random::Stream;
+use hdc::train::cuda::{CudaNetworkPlan, CudaRun, CudaTrainStep};
 use hdc::train::objective::LossConfig;
-use hdc::train::{NetworkPlan, TrainStep};
+use hdc::train::{NetworkPlan, Step, TrainStep};
 
 const ROLES: [Role; 3] = [Role::Anchor, Role::Spatial, Role::Temporal];
 
@@ -25,6 +28,15 @@ struct Args {
     /// Clips of a step, the three variants together
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u16).range(3..))]
     clips: u16,
+    /// Where to compute
+    #[arg(long, default_value = "cpu", value_parser = ["cpu", "cuda"])]
+    device: String,
+    /// Arithmetic; bf16 with --device cuda
+    #[arg(long, default_value = "f32", value_parser = ["f32", "bf16"])]
+    precision: String,
+    /// Clips encoded at a time; 0: all
+    #[arg(long, default_value_t = 0)]
+    chunk: usize,
     /// Steps measured, after one that is not
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
     steps: u16,
@@ -56,23 +68,41 @@ fn measure(backbone: Backbone, args: &Args) -> hdc::Result<()> {
     let (videos, clip) = (usize::from(args.clips) / 3, ClipConfig::default());
     let model = ModelConfig { backbone, ..Default::default() };
     let extents = [clip.frames, clip.crop, clip.crop];
-    let plan = NetworkPlan::new(&model, &LossConfig::default(), videos, extents, None)?;
-    let flops = plan.flops();
-    let mut step = TrainStep::new(plan, &clip, model.init, &OptimConfig::default(), 1000, 1);
-    let batch = batch(videos, &clip);
-    step.run(&batch)?;
+    let chunk = (args.chunk > 0).then_some(args.chunk);
+    let (loss, optim) = (LossConfig::default(), OptimConfig::default());
+    let (flops, mut step): (u64, Box<dyn Step>) = if args.device == "cpu" {
+        let plan = NetworkPlan::new(&model, &loss, videos, extents, chunk)?;
+        (plan.flops(), Box::new(TrainStep::new(plan, &clip, model.init, &optim, 1000, 1)))
+    } else {
+        let device = Device::open(0)?;
+        let precision = if args.precision == "f32" { Precision::F32 } else { Precision::Bf16 };
+        let plan = CudaNetworkPlan::new(&model, &loss, &optim, precision, videos, extents, chunk)?;
+        let window_bytes = clip.frames * clip.short_side * (clip.short_side * 4 / 3) * 3;
+        let (init, optim, loss) = (model.init, &optim, &loss);
+        let run =
+            CudaRun { clip: &clip, loss, videos, window_bytes, init, optim, total_steps: 1000, seed: 1 };
+        (plan.flops(), Box::new(CudaTrainStep::new(&device, plan, &run)?))
+    };
+    // Two batches in turn, staged as a run stages them: the next one while a step runs.
+    let mut batches = [batch(videos, &clip), batch(videos, &clip)];
     let mut seconds = Vec::new();
-    for _ in 0..args.steps {
+    for i in 0..=usize::from(args.steps) {
+        let (now, next) = (i % 2, (i + 1) % 2);
+        (batches[now].step, batches[next].step) = (i as u64, i as u64 + 1);
         let start = Instant::now();
-        step.run(&batch)?;
-        seconds.push(start.elapsed().as_secs_f64());
+        step.start(&batches[now])?;
+        step.stage(&batches[next])?;
+        step.finish(&batches[now])?;
+        if i > 0 {
+            seconds.push(start.elapsed().as_secs_f64());
+        }
     }
     let mut sorted = seconds.clone();
     sorted.sort_by(f64::total_cmp);
     let (clips, median) = (videos * 3, sorted[sorted.len() / 2]);
     if args.json {
         let record = serde_json::json!({
-            "backbone": backbone.name(), "clips": clips, "seconds": seconds, "clips_per_s": clips as f64 / median,
+            "backbone": backbone.name(), "device": args.device, "precision": args.precision, "clips": clips, "seconds": seconds, "clips_per_s": clips as f64 / median,
             "gflops": flops as f64 / median / 1e9, "planned_bytes": step.peak_bytes(),
             "resident_bytes": resident_bytes(), "threads": rayon::current_num_threads(),
         });

@@ -53,7 +53,7 @@ fn a_gpu_or_driver_that_is_too_old_is_refused_by_its_version() {
     let line = tiny("run", "--steps 2");
     let Some(old_gpu) = with(root, &line, "PTXSIM_DEVICE", "sm_75") else { return };
     refused(old_gpu, 1, &["compute capability 7.5", "8.0", "--device cpu"]);
-    refused(with(root, &line, "PTXSIM_DRIVER", "12.8").unwrap(), 1, &["CUDA 12.8", "13.0", "release 580"]);
+    refused(with(root, &line, "PTXSIM_CUDA", "12.8").unwrap(), 1, &["CUDA 12.8", "13.0", "release 580"]);
     assert!(!root.join("run").exists(), "nothing was begun");
 }
 

@@ -160,13 +160,15 @@ fn keeps_the_contract() {
     }
 }
 
-fn device_case(case: &Case) {
+const BOTH: [Kind; 2] = [Kind::Integer, Kind::Real];
+
+fn device_case(case: &Case, kinds: &[Kind]) {
     let p = case.problem(case.n).unwrap();
     let op = Conv3d::new(p);
     let reference =
         Reference { forward: &|io| specified_forward(&p, io), backward: &|io| specified_backward(&p, io) };
     for precision in [Precision::F32, Precision::Bf16] {
-        for kind in [Kind::Integer, Kind::Real] {
+        for &kind in kinds {
             let label = format!("{case:?} {precision:?} {kind:?}");
             Subject { label, op: &op, precision, input: precision, output: precision }
                 .check(&reference, kind);
@@ -176,31 +178,25 @@ fn device_case(case: &Case) {
 
 #[test]
 fn keeps_the_contract_on_a_device() {
-    HOSTILE.iter().for_each(device_case);
+    HOSTILE.iter().for_each(|case| device_case(case, &BOTH));
 }
 
 /// Clips of 8,649 positions: statistics with a last run of 73, enough tiles of rows that wide ones are chosen, and
-/// splits of the filter's gradient.
+/// splits of the filter's gradient. Integers, as they show a misplaced term as well and more exactly.
 #[test]
 fn tiles_of_all_widths_keep_the_contract_on_a_device() {
-    let wide = |c, k, filter: Triple| {
-        let pad = filter.map(|f| f / 2);
-        device_case(&case([2, c, k], [9, 31, 31], filter, ONE, pad));
-    };
-    for (c, k) in [(9, 30), (8, 63), (3, 83), (12, 86), (7, 121), (5, 141), (4, 200)] {
-        wide(c, k, ONE);
-        wide(k, c, ONE);
+    // From few channels to many, and back for the gradients; 3 channels have copies of their own in bf16.
+    for (c, k) in [(8, 63), (3, 63), (3, 83), (9, 86), (7, 121), (5, 141), (4, 200), (141, 5), (121, 3)] {
+        device_case(&case([2, c, k], [9, 31, 31], ONE, ONE, NONE), &[Kind::Integer]);
     }
-    wide(3, 9, [1, 3, 3]);
-    wide(9, 8, [3, 1, 1]);
 }
 
 /// Statistics where tiles are few, and therefore narrow.
 #[test]
 fn clips_just_large_enough_have_statistics_on_a_device() {
-    device_case(&case([3, 3, 5], [4, 16, 16], CUBE, ONE, ONE)); // 1024 positions
-    device_case(&case([2, 5, 130], [5, 5, 41], [1, 1, 3], ONE, [0, 0, 1])); // 1025
-    device_case(&case([2, 8, 66], [3, 63, 65], ONE, [1, 2, 2], NONE)); // 3·32·33
+    device_case(&case([3, 3, 5], [4, 16, 16], CUBE, ONE, ONE), &BOTH); // 1024 positions
+    device_case(&case([2, 5, 130], [5, 5, 41], [1, 1, 3], ONE, [0, 0, 1]), &BOTH); // 1025
+    device_case(&case([2, 8, 66], [3, 63, 65], ONE, [1, 2, 2], NONE), &BOTH); // 3·32·33
 }
 
 /// Layers of C3D, 3D-ResNet18 and R(2+1)D-10 with their channels, over fewer positions.
@@ -222,7 +218,7 @@ fn layers_of_the_backbones_keep_the_contract_on_a_device() {
         case([1, 85, 256], [5, 3, 3], ONE, [2, 1, 1], NONE),
         case([1, 921, 512], [2, 2, 2], time, [2, 1, 1], [1, 0, 0]),
     ] {
-        device_case(&layer);
+        device_case(&layer, &BOTH);
     }
 }
 

@@ -4,6 +4,7 @@
 mod augment;
 mod contract;
 mod conv3d;
+mod conv3d_counters;
 mod data;
 mod device;
 mod golden;

@@ -53,12 +53,12 @@ impl fmt::Display for Cuda {
 }
 
 impl Cuda {
-    /// The release that `PTXSIM_DRIVER` names, 13.0 by default.
+    /// The release that `PTXSIM_CUDA` names, 13.0 by default.
     ///
     /// # Errors
     /// The variable and its value, if there is no such release or it is newer.
     pub fn from_env() -> Result<Cuda, String> {
-        Cuda::parse(std::env::var("PTXSIM_DRIVER").ok().filter(|v| !v.is_empty()).as_deref())
+        Cuda::parse(std::env::var("PTXSIM_CUDA").ok().filter(|v| !v.is_empty()).as_deref())
     }
 
     fn parse(name: Option<&str>) -> Result<Cuda, String> {
@@ -66,7 +66,7 @@ impl Cuda {
         let found = RELEASES.into_iter().find(|r| r.name == name);
         found.ok_or_else(|| {
             format!(
-                "PTXSIM_DRIVER is {name}; it can be a CUDA release from 11.0 to 11.8, 12.0 to 12.9, or 13.0"
+                "PTXSIM_CUDA is {name}; it can be a CUDA release from 11.0 to 11.8, 12.0 to 12.9, or 13.0"
             )
         })
     }
@@ -92,7 +92,7 @@ mod tests {
         }
         for bad in ["12", "12.10", "12.80", "10.2", "13.1", "12080", " 12.8", "é"] {
             let why = Cuda::parse(Some(bad)).unwrap_err();
-            assert!(why.starts_with(&format!("PTXSIM_DRIVER is {bad}; ")) && !why.contains('\n'), "{why}");
+            assert!(why.starts_with(&format!("PTXSIM_CUDA is {bad}; ")) && !why.contains('\n'), "{why}");
         }
     }
 

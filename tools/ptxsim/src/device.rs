@@ -55,7 +55,7 @@ pub struct Limits {
 
 impl Device {
     /// A device as `PTXSIM_DEVICE` (`sm_75`, `sm_80` or `sm_90`, the default) and `PTXSIM_MEMORY` (bytes, with `K`, `M`
-    /// or `G` for powers of 1024; by default what the GPU has) describe it, with the driver of `PTXSIM_DRIVER`.
+    /// or `G` for powers of 1024; by default what the GPU has) describe it, with the driver of `PTXSIM_CUDA`.
     ///
     /// # Errors
     /// The variable and its value, if it makes no sense.

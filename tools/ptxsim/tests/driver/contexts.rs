@@ -118,8 +118,8 @@ fn a_senseless_environment_is_named() {
         ("PTXSIM_DEVICE", "sm_70"),
         ("PTXSIM_MEMORY", "much"),
         ("PTXSIM_SEED", "x"),
-        ("PTXSIM_DRIVER", "12"),
-        ("PTXSIM_DRIVER", "13.1"),
+        ("PTXSIM_CUDA", "12"),
+        ("PTXSIM_CUDA", "13.1"),
         ("PTXSIM_FAULT", "add_one"),
         ("PTXSIM_FAULT", "add_one:0"),
     ] {

@@ -78,11 +78,11 @@ fn a_driver_takes_the_ptx_of_its_time() {
     ];
     if !is_own_process() {
         for (driver, ..) in drivers {
-            in_a_process(NAME, &[("PTXSIM_DRIVER", driver)]);
+            in_a_process(NAME, &[("PTXSIM_CUDA", driver)]);
         }
         return;
     }
-    let driver = std::env::var("PTXSIM_DRIVER").unwrap();
+    let driver = std::env::var("PTXSIM_CUDA").unwrap();
     let (_, version, newest, newer) = drivers.into_iter().find(|(name, ..)| *name == driver).unwrap();
     let told = || {
         let mut version = 0;
@@ -111,7 +111,7 @@ fn a_driver_of_no_release_is_named() {
         assert_eq!(version, 7);
         return;
     }
-    let text = in_a_process("devices::a_driver_of_no_release_is_named", &[("PTXSIM_DRIVER", "12.80")]);
-    let why = "ptxsim: cuDriverGetVersion: PTXSIM_DRIVER is 12.80; it can be ";
+    let text = in_a_process("devices::a_driver_of_no_release_is_named", &[("PTXSIM_CUDA", "12.80")]);
+    let why = "ptxsim: cuDriverGetVersion: PTXSIM_CUDA is 12.80; it can be ";
     assert!(text.contains("status 999.") && text.contains(why), "{text}");
 }

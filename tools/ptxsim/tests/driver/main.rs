@@ -282,8 +282,7 @@ fn launch(function: Handle, stream: Handle, address: u64, count: u32) -> u32 {
 }
 
 /// What changes the answers of the driver, and must not come from the environment of the tests.
-const VARIABLES: [&str; 5] =
-    ["PTXSIM_DEVICE", "PTXSIM_DRIVER", "PTXSIM_FAULT", "PTXSIM_SEED", "PTXSIM_TRACE"];
+const VARIABLES: [&str; 5] = ["PTXSIM_DEVICE", "PTXSIM_CUDA", "PTXSIM_FAULT", "PTXSIM_SEED", "PTXSIM_TRACE"];
 
 /// Runs a test of this file again in a process of its own, with these variables; what it wrote.
 fn in_a_process(test: &str, variables: &[(&str, &str)]) -> String {
