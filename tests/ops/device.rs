@@ -1,5 +1,5 @@
 //! The device that operations are tested on: the simulated one, whose checker makes any race, stray access or read of memory
-//! that nothing wrote an error, unless `HDC_CUDA_DRIVER` names another driver.
+//! that nothing wrote an error, or with HDC_TEST_GPU that of the machine.
 
 use std::sync::Arc;
 

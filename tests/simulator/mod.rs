@@ -23,13 +23,12 @@ pub fn library() -> Option<PathBuf> {
     found
 }
 
-/// The device, opened once.
+/// The device, opened once: the simulated one, or with HDC_TEST_GPU that of the machine.
 pub fn device() -> Option<Arc<Device>> {
     static DEVICE: OnceLock<Option<Arc<Device>>> = OnceLock::new();
     let open = || {
-        let library = library()?;
-        if std::env::var_os("HDC_CUDA_DRIVER").is_none() {
-            use_driver(&library).unwrap();
+        if std::env::var_os("HDC_TEST_GPU").is_none() {
+            use_driver(&library()?).unwrap();
         }
         Some(Device::open(0).unwrap())
     };

@@ -1,5 +1,6 @@
-//! Every operation of a graph on a CUDA device against its specification in float64.
+//! Every operation on a CUDA device against its specification in float64.
 
+mod others;
 mod problems;
 mod subject;
 
@@ -10,7 +11,6 @@ use serde::Serialize;
 use problems::Case;
 pub use subject::{Fault, Kind, Reference, Subject, round, run};
 
-use crate::Result;
 use crate::device::Device;
 use crate::ops::{Backward, Forward};
 use crate::ops::{Op, Precision, WriteMode, conv3d, instance_norm, linear, max_pool3d, slot_pool};
@@ -32,10 +32,10 @@ pub struct Verdict {
 ///
 /// # Errors
 /// None of the device: those are faults.
-pub fn selftest(device: &Arc<Device>, mut progress: impl FnMut(usize, usize)) -> Result<Vec<Verdict>> {
+pub fn selftest(device: &Arc<Device>, mut progress: impl FnMut(usize, usize)) -> crate::Result<Vec<Verdict>> {
     let cases = problems::cases()?;
     let mut verdicts: Vec<Verdict> = Vec::new();
-    let (mut done, all) = (0, 2 * cases.len());
+    let (mut done, all) = (0, 2 * cases.len() + 4);
     for (precision, name) in [(Precision::F32, "f32"), (Precision::Bf16, "bf16")] {
         for case in &cases {
             let op = case.op();
@@ -56,6 +56,19 @@ pub fn selftest(device: &Arc<Device>, mut progress: impl FnMut(usize, usize)) ->
             done += 1;
             progress(done, all);
         }
+    }
+    type Check<'a> = &'a dyn Fn() -> Result<(), Fault>;
+    let others: [(&str, &str, Check<'_>); 4] = [
+        ("augment", "f32", &|| others::augmentation(device, Precision::F32)),
+        ("augment", "bf16", &|| others::augmentation(device, Precision::Bf16)),
+        ("info_nce", "f32", &|| others::contrast(device)),
+        ("sgd", "f32", &|| others::optimiser(device)),
+    ];
+    for (op, precision, check) in others {
+        let faults = check().err().into_iter().collect();
+        verdicts.push(Verdict { op, precision, problems: 1, faults });
+        done += 1;
+        progress(done, all);
     }
     Ok(verdicts)
 }
