@@ -5,9 +5,10 @@
 //
 //     flipped[c, before(class) + tap', k] = w[k, tap, c]
 //
-// Layouts: w (pitch_k, T, R, S, pitch_c), flipped (pitch_c, T·R·S, pitch_k), f32 or bf16. A block moves 32 x 32 channels
-// of one tap through shared memory, 4 KB (bf16: 2 KB), whose rows are four bytes longer than what they hold: a warp
-// writes a row and reads a column, neither with bank conflicts. Bound: memory; each byte is read and written once.
+// Layouts: w (pitch_k, T, R, S, pitch_c), flipped (pitch_c, T·R·S, pitch_k), f32 or bf16. A block moves 32 x 32
+// channels of one tap through shared memory, 4 KB (bf16: 2 KB), whose rows are four bytes longer than what they hold:
+// a warp writes a row and reads a column, neither with bank conflicts. Bound: memory; each byte is read and written
+// once.
 //
 // conv3d_filter_reduce: the sum of wgrad's splits, in their order, written or added:
 //
@@ -57,7 +58,8 @@ template <typename T>
 __device__ __forceinline__ void flip(const FlipArgs& a) {
     __shared__ T tile[kSide][kSide + 4 / sizeof(T)];
     const int column = threadIdx.x % kSide, row = threadIdx.x / kSide, tap = blockIdx.x;
-    const int taps = a.filter[0] * a.filter[1] * a.filter[2], first_c = blockIdx.y * kSide, first_k = blockIdx.z * kSide;
+    const int taps = a.filter[0] * a.filter[1] * a.filter[2];
+    const int first_c = blockIdx.y * kSide, first_k = blockIdx.z * kSide;
     const FlippedTap t(tap / a.filter[2] / a.filter[1], a.filter[0], a.stride[0]),
         r(tap / a.filter[2] % a.filter[1], a.filter[1], a.stride[1]), s(tap % a.filter[2], a.filter[2], a.stride[2]);
     const int to = (t.taps_before * a.filter[1] + t.taps * r.taps_before) * a.filter[2] +

@@ -4,11 +4,11 @@
 //
 //     y[n, j·scatter + start, k] = Σ_tap Σ_c x[n, j·step + offset + tap, c] · w[k, tap, c]     (on each of three axes)
 //
-// Layouts: x (clips, T, H, W, pitch_x), y (clips, Z, P, Q, pitch_y), f32 or bf16; w (pitch_y, taps, pitch_x), those of a
-// class side by side. Where a tap leaves x it reads zeros. What is written are whole rows of y, padding included, whose
-// sums are 0 as w's padding is.
+// Layouts: x (clips, T, H, W, pitch_x), y (clips, Z, P, Q, pitch_y), f32 or bf16; w (pitch_y, taps, pitch_x), a
+// class's taps side by side. Where a tap leaves x it reads zeros. What is written are whole rows of y, padding
+// included, whose sums are 0 as w's padding is.
 //
-// Classes: with a gradient's stride s as scatter, the positions i with (i + pad) mod s = residue share their taps, those
+// Classes: with a gradient's stride s as scatter, the positions i with (i + pad) mod s = residue share their taps, the
 // f with f mod s = residue; running f downwards they read neighbouring dy. Each class is so a dense convolution with
 // step 1, and none multiplies zeros. Lower residues have as many taps or more, so the longest blocks start first. fprop
 // is the case of one class, with the filter's padding turned round: pad' = filter − 1 − pad.
@@ -202,7 +202,7 @@ __device__ __forceinline__ void gather(const GatherArgs& a) {
         __syncthreads();  // the stage is there for all, and none reads the one that is overwritten now
         const unsigned char* stage = shared + read * kStage;
         product.multiply(stage, stage + kRows * kRowBytes, [&] {
-            copy(write);  // zeros, beyond the last tap: cheaper than a branch, which would part it from the arithmetic
+            copy(write);  // zeros, beyond the last tap: cheaper than a branch, which parts it from the arithmetic
             copy_commit();
         });
         read = read + 1 == kStages ? 0 : read + 1;

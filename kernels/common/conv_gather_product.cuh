@@ -46,6 +46,7 @@ struct GatherProduct<bf16, N> {
         b_at = swizzled(warp / 2 * (N / 2) + lane % 8 + lane / 16 * 8, lane / 8 % 2);
     }
 
+    // One step; what is to be done meanwhile is issued among the products.
     template <typename F>
     __device__ __forceinline__ void multiply(const unsigned char* a, const unsigned char* b, F&& meanwhile) {
         const unsigned rows = shared_address(a), columns = shared_address(b);

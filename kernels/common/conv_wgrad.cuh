@@ -164,7 +164,7 @@ __device__ __forceinline__ void wgrad(const WgradArgs& a) {
         __syncthreads();  // the stage is there for all, and none reads the one that is overwritten now
         const unsigned char* stage = shared + read * kStage;
         product.multiply(stage, stage + kStageX, [&] {
-            copy(write);  // zeros, beyond the last pixel: cheaper than a branch, which would part it from the arithmetic
+            copy(write);  // zeros, beyond the last pixel: cheaper than a branch, which parts it from the arithmetic
             copy_commit();
         });
         read = read + 1 == kStages ? 0 : read + 1;

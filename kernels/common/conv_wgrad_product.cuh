@@ -37,6 +37,7 @@ struct WgradProduct<bf16, N> {
         y_at = lane % 16 * kPitchY + warp / 2 * N + lane / 16 * 16;
     }
 
+    // One step; what is to be done meanwhile is issued among the products.
     template <typename F>
     __device__ __forceinline__ void multiply(const unsigned char* x, const unsigned char* y, F&& meanwhile) {
         const unsigned from_x = shared_address(x) + x_at, from_y = shared_address(y) + y_at;
@@ -106,7 +107,6 @@ struct WgradProduct<float, N> {
 
     template <typename F>
     __device__ __forceinline__ void multiply(const unsigned char* x, const unsigned char* y, F&& meanwhile) {
-        meanwhile();
 #pragma unroll 2
         for (int pixel = 0; pixel < kPixels; pixel++) {
             const float* from_x = reinterpret_cast<const float*>(x + pixel * kPitchX) + row * 4;
@@ -129,6 +129,7 @@ struct WgradProduct<float, N> {
 #pragma unroll
                 for (int i = 0; i < 8; i++) sum[i][j] = fmaf(a[i], b[j], sum[i][j]);
         }
+        meanwhile();  // first, it would make registers spill
     }
 
     // As above; `length` and `rows` are multiples of four.

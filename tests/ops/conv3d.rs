@@ -1,14 +1,21 @@
 //! Convolution.
 
+use std::sync::Arc;
+
+use arrayvec::ArrayVec;
+use half::bf16;
 use hdc::Result;
+use hdc::device::{Address, Device, Memory};
 use hdc::ops::conv3d::{Conv3d, Problem, reference};
-use hdc::ops::{Backward, Forward, Op, Precision, WriteMode};
+use hdc::ops::{
+    Backward, CudaBackward, CudaForward, CudaGradient, CudaParam, Forward, Op, Pass, Precision, WriteMode,
+};
 use hdc::tensor::Real;
 use proptest::prelude::*;
 
 use crate::contract::{self, Feed, Reference};
-use crate::data::{Kind, assert_close, assert_same_bits, to_f64};
-use crate::device::Subject;
+use crate::data::{Kind, assert_close, assert_same_bits, random, to_f64};
+use crate::device::{Subject, device, run};
 use crate::{golden, gradient};
 
 type Triple = [usize; 3];
@@ -197,6 +204,81 @@ fn clips_just_large_enough_have_statistics_on_a_device() {
     device_case(&case([3, 3, 5], [4, 16, 16], CUBE, ONE, ONE), &BOTH); // 1024 positions
     device_case(&case([2, 5, 130], [5, 5, 41], [1, 1, 3], ONE, [0, 0, 1]), &BOTH); // 1025
     device_case(&case([2, 8, 66], [3, 63, 65], ONE, [1, 2, 2], NONE), &BOTH); // 3·32·33
+}
+
+/// y, its statistics and dx of `n` clips on a device, as stored.
+fn clips_on_device(device: &Arc<Device>, case: &Case, n: usize, [x, w, dy]: [&[u8]; 3]) -> [Vec<u8>; 3] {
+    let op = Conv3d::new(case.problem(n).unwrap());
+    let plan = <Conv3d as Op<f32>>::cuda(&op, Precision::Bf16);
+    let hold = |bytes: &[u8]| Memory::holding(device, "test data", bytes).unwrap();
+    let [input, filter, gradient] = [x, w, dy].map(hold);
+    let [dx, y] = [x, dy].map(|like| hold(&vec![0xFF; like.len()]));
+    let dw = hold(&vec![0xFF; w.len() * 2]);
+    let statistics = hold(&vec![0xFF; plan.statistics_bytes()]);
+    let workspace = Memory::new(device, "test data", plan.workspace_bytes(Pass::Backward)).unwrap();
+    let params = ArrayVec::from_iter([CudaParam { master: Address::NULL, compute: filter.address() }]);
+    let statistics_at = if statistics.bytes() == 0 { Address::NULL } else { statistics.address() };
+    let mut commands = vec![];
+    plan.forward(
+        &CudaForward {
+            inputs: ArrayVec::from_iter([input.address()]),
+            statistics: Address::NULL,
+            params: params.clone(),
+            output: y.address(),
+            output_statistics: statistics_at,
+            saved: Address::NULL,
+            workspace: Address::NULL,
+        },
+        &mut commands,
+    );
+    let to = |m: &Memory| CudaGradient { at: m.address(), mode: WriteMode::Overwrite };
+    plan.backward(
+        &CudaBackward {
+            inputs: ArrayVec::from_iter([input.address()]),
+            params,
+            output: Address::NULL,
+            saved: Address::NULL,
+            dy: gradient.address(),
+            dx: ArrayVec::from_iter([Some(to(&dx))]),
+            dparams: ArrayVec::from_iter([to(&dw)]),
+            workspace: workspace.address(),
+        },
+        &mut commands,
+    );
+    run(device, &commands);
+    [&y, &statistics, &dx].map(|m| {
+        let mut bytes = vec![0; m.bytes()];
+        m.download(0, &mut bytes).unwrap();
+        bytes
+    })
+}
+
+/// Whatever tiles a batch is cut into, the bits of a clip are those that it has alone.
+#[test]
+fn a_clip_does_not_depend_on_its_batch_on_a_device() {
+    let Some(device) = &device() else { return };
+    for case in [
+        case([4, 8, 64], [9, 31, 31], ONE, ONE, NONE), // tiles of 64 columns, alone of 32; with statistics
+        case([3, 16, 24], [3, 6, 7], CUBE, TWO, ONE),  // tiles over several clips
+    ] {
+        let p = case.problem(case.n).unwrap();
+        let bf16s = |name, n| -> Vec<u8> {
+            let values: Vec<f32> = random(Kind::Real, name, 3, n);
+            values.into_iter().flat_map(|v| bf16::from_f32(v).to_le_bytes()).collect()
+        };
+        let (x, w, dy) = (bf16s("x", p.x_len()), bf16s("w", p.w_len()), bf16s("dy", p.y_len()));
+        let all = clips_on_device(device, &case, case.n, [&x, &w, &dy]);
+        assert_eq!(all[1].is_empty(), case.filter == CUBE, "{case:?}");
+        for clip in 0..case.n {
+            let part = |v: &[u8]| v[v.len() / case.n * clip..v.len() / case.n * (clip + 1)].to_vec();
+            let alone = clips_on_device(device, &case, 1, [&part(&x), &w, &part(&dy)]);
+            for (what, alone, all) in
+                [("y", 0), ("statistics", 1), ("dx", 2)].map(|(w, i)| (w, &alone[i], &all[i]))
+            {
+                assert!(*alone == part(all), "{case:?}: other {what} of clip {clip} alone");
+            }
+        }
+    }
 }
 
 /// Layers of C3D, 3D-ResNet18 and R(2+1)D-10 with their channels, over fewer positions.

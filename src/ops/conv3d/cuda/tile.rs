@@ -25,8 +25,8 @@ mod tests {
 
     #[test]
     fn wide_tiles_waste_little_of_many_rows() {
-        let chosen = [8, 64, 88, 128, 144, 232, 256, 288, 464, 512].map(|c| width(&COLUMNS, c, 100_000));
-        assert_eq!(chosen, [32, 64, 96, 128, 144, 128, 128, 144, 128, 128]);
+        let chosen = [8, 64, 88, 128, 144, 232, 256, 288, 512].map(|c| width(&COLUMNS, c, 100_000));
+        assert_eq!(chosen, [32, 64, 96, 128, 144, 128, 128, 144, 128]);
     }
 
     #[test]

@@ -176,7 +176,7 @@ impl Plan {
 /// Pixels of a split: with as many splits as take least time when `tiles` tiles share `pixels` pixels, as often as all
 /// slots are filled a run and its cost, each split leaving `bytes` of sums. Of several the fewest.
 fn run(pixels: usize, tiles: usize, bytes: usize) -> usize {
-    let most = (pixels / SMALLEST_RUN).min(LARGEST_WORKSPACE / bytes).min(2 * SLOTS).max(1);
+    let most = (pixels / SMALLEST_RUN).min(LARGEST_WORKSPACE / bytes).clamp(1, 2 * SLOTS);
     let time = |&splits: &usize| {
         let cost = if splits == 1 { 0 } else { SPLIT_COST };
         (tiles * splits).div_ceil(SLOTS) * (pixels.div_ceil(splits) + cost)
@@ -193,9 +193,10 @@ mod tests {
     #[test]
     fn splits_fill_the_gpu_but_for_large_filters_and_few_pixels() {
         let splits = |pixels: usize, tiles, bytes| pixels.div_ceil(run(pixels, tiles, bytes));
-        assert_eq!(splits(384 * 8 * 28 * 28, 14, 64 * 27 * 64 * 4), 18); // 252 blocks
+        assert_eq!(splits(384 * 8 * 28 * 28, 14, 64 * 27 * 64 * 4), 94); // 1316 blocks: 4.98 times all slots
         assert_eq!(splits(384 * 16 * 112 * 112, 1, 64 * 27 * 4 * 4), 264);
-        assert_eq!(splits(384 * 16, 108 * 4, 512 * 27 * 512 * 4), 1);
+        assert_eq!(splits(384 * 16, 108 * 4, 512 * 27 * 512 * 4), 3); // 4.91 times instead of 1.64
+        assert_eq!(splits(16 * 16, 108 * 4, 512 * 27 * 512 * 4), 1);
         assert_eq!(splits(1000, 1, 16), 1);
         assert_eq!(splits(1024, 1, 16), 2);
         assert_eq!(splits(1 << 20, 1, LARGEST_WORKSPACE), 1);
