@@ -1,6 +1,6 @@
 //! The objective on a device against the CPU's in f64.
 
-use hdc::device::{Address, Memory};
+use hdc::device::{Address, Command, Memory, kernels};
 use hdc::eval::selftest::run;
 use hdc::graph::ParamLayout;
 use hdc::graph::cuda_tensor::{from_device, to_device};
@@ -8,6 +8,10 @@ use hdc::models::head_params;
 use hdc::ops::{Precision, pitch};
 use hdc::tensor::random::Stream;
 use hdc::train::objective::{CudaHeads, CudaObjective, LossConfig, Objective, Reduction, roles};
+use ptxsim::device::{Architecture, Device as Gpu};
+use ptxsim::launch::{Config, Options, launch};
+use ptxsim::memory::{Kind, Memory as Simulated};
+use ptxsim::module::Module;
 
 use crate::simulator::device;
 
@@ -122,4 +126,48 @@ fn every_choice_of_terms_gives_the_losses_and_gradients_of_the_cpu() {
     check(&LossConfig { spatial: false, ..all.clone() });
     check(&LossConfig { alpha: [0.0, 0.0, 1.0], beta: [0.0, 0.5, 0.0], ..all.clone() });
     check(&LossConfig { spatial: false, beta: [0.0, 0.0, 1.0], ..all });
+}
+
+/// The objective at the paper's extents, but for fewer videos, counted by the simulator.
+#[test]
+fn five_launches_and_the_means_have_no_bank_conflict() {
+    let (videos, slots, channels) = (72, [4, 2, 1], [256, 512, 512]);
+    let gpu = Gpu { architecture: Architecture::Sm80, memory: 1 << 30, cuda: ptxsim::cuda::Cuda::default() };
+    let memory = Simulated::new(gpu.memory).unwrap();
+    let ours = ["linear", "info_nce", "slot_pool"];
+    let texts = kernels().iter().filter(|k| ours.iter().any(|name| k.name.starts_with(name)));
+    let modules: Vec<_> = texts.map(|k| Module::load(k.ptx, &gpu, &memory).unwrap()).collect();
+    if modules.is_empty() {
+        assert!(std::env::var_os("HDC_REQUIRE_KERNELS").is_none(), "no kernels: run tools/setup");
+        println!("skipped: no nvcc at build time");
+        return;
+    }
+    let room = |bytes: usize| Address::new(memory.allocate(bytes, Kind::Device).unwrap());
+    let plan = CudaObjective::new(&LossConfig::default(), videos, slots, channels).unwrap();
+    let of_heads = || head_params(channels).iter().map(|p| room(p.1.shape.numel() * 4)).collect();
+    let heads = CudaHeads { params: of_heads(), gradients: of_heads() };
+    let vectors = || [0, 1, 2].map(|k| room(3 * videos * slots[k] * channels[k] * 4));
+    let (slots, d_slots) = (vectors(), vectors());
+    let mut commands = vec![];
+    plan.plan(room(plan.bytes()), &heads, slots, d_slots, room(48), &mut commands).unwrap();
+
+    let mut launched = vec![];
+    for command in &commands {
+        let Command::Kernel(l) = command else {
+            panic!("all heads are used, so nothing is cleared: {command:?}")
+        };
+        let kernel = modules.iter().find_map(|m| m.kernel(l.kernel)).unwrap();
+        let config = Config { grid: l.grid, block: [l.threads, 1, 1], dynamic_shared: l.shared };
+        // Only counted: what is multiplied is what memory happens to hold.
+        let options = Options { check: false, count: true, ..Options::default() };
+        let outcome = launch(&kernel, &config, bytemuck::cast_slice(l.args()), &memory, &options);
+        assert!(outcome.findings.is_empty(), "{}: {:?}", l.kernel, outcome.findings);
+        let shared = &outcome.counters.shared;
+        assert!(shared.requests > 0 || l.kernel == "slot_pool_backward_f32", "{}: not counted", l.kernel);
+        assert_eq!(shared.conflicts, 0, "{}", l.kernel);
+        launched.push(l.kernel);
+    }
+    launched.retain(|kernel| !kernel.starts_with("slot_pool"));
+    let want = ["linear_forward", "info_nce_softmax", "info_nce_gradient", "linear_wgrad", "linear_dgrad"];
+    assert_eq!(launched, want);
 }

@@ -10,7 +10,7 @@ use crate::device::Subject;
 use crate::{golden, gradient};
 
 /// Extents of the input, and outputs.
-const HOSTILE: [(&[usize], usize); 7] = [
+const HOSTILE: [(&[usize], usize); 8] = [
     (&[1, 1], 1),
     (&[1, 5], 3),
     (&[9, 17], 128),
@@ -18,6 +18,7 @@ const HOSTILE: [(&[usize], usize); 7] = [
     (&[3, 2, 83], 9),
     (&[16, 8, 64], 128),
     (&[2, 512], 101),
+    (&[130, 72], 70),
 ];
 
 fn golden_case<T: Real>(name: &str) {

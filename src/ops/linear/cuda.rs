@@ -40,8 +40,8 @@ struct Args {
     unused: u32,
 }
 
-/// A layer with its buffers, all f32: `x` and `dx` `(rows, pitch(inputs))`, `y` and `dy` `(rows, pitch(outputs))`, `weight`
-/// `(pitch(outputs), pitch(inputs))`, `bias` `(pitch(outputs))`. A pass reads and writes those that it needs.
+/// A layer with its buffers, all f32: `x` and `dx` `(rows, pitch(inputs))`, `y` and `dy` `(rows, pitch(outputs))`,
+/// `weight` `(pitch(outputs), pitch(inputs))`, `bias` `(pitch(outputs))`. A pass reads and writes those that it needs.
 #[derive(Clone, Copy, Debug)]
 pub struct CudaLayer {
     /// Rows of `x`.

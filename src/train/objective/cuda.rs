@@ -121,8 +121,8 @@ impl CudaObjective {
         losses
     }
 
-    /// Offsets in the buffers, and rows of 128, of the projections at block `3 + scale`: the anchor's slots, the spatial
-    /// variant's, the anchor's clips, the temporal variant's; no rows where switched off.
+    /// Offsets in the buffers, and rows of 128, of the projections at block `3 + scale`: the anchor's slots, the
+    /// spatial variant's, the anchor's clips, the temporal variant's; no rows where switched off.
     pub fn projections(&self, scale: usize) -> [(usize, usize); 4] {
         let s = &self.scales[scale];
         let [spatial, temporal] = s.weights.map(|w| usize::from(w.is_some()));
@@ -135,9 +135,9 @@ impl CudaObjective {
         ]
     }
 
-    /// Appends loss and gradients. `base` is where its buffers are; `slots` are the slot vectors of the batch at blocks 3, 4, 5,
-    /// each `(clips, N_k, pitch(C_k))` in f32 with one role after the other; `d_slots` receive their gradients, `heads`
-    /// those of the parameters (0 for a head that no term uses), `losses`, six f64, the terms.
+    /// Appends loss and gradients. `base` is where its buffers are; `slots` are the slot vectors of the batch at blocks
+    /// 3, 4, 5, each `(clips, N_k, pitch(C_k))` in f32 with one role after the other; `d_slots` receive their
+    /// gradients, `heads` those of the parameters (0 for a head that no term uses), `losses`, six f64, the terms.
     ///
     /// # Errors
     /// Extents that the device's kernels cannot take.
