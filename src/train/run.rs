@@ -307,11 +307,11 @@ impl<S: Step, B: Batches> Run<'_, S, B> {
         let waited = feed.advance(&mut self.batches)?;
         let mut begin = Instant::now();
         self.step.start(&feed.current)?;
-        if done + 1 < total {
-            if let Ok(waited) = feed.fetch(&mut self.batches) {
-                begin += *waited; // accounted to the step that it delays
-                self.step.stage(&feed.next)?;
-            }
+        if done + 1 < total
+            && let Ok(waited) = feed.fetch(&mut self.batches)
+        {
+            begin += *waited; // accounted to the step that it delays
+            self.step.stage(&feed.next)?;
         }
         let report = checked(self.step.finish(&feed.current), done + 1, &feed.current)?;
         let mut record = Record::new(done + 1, feed.current.epoch, &report);

@@ -118,7 +118,7 @@ fn features_are_those_of_the_cpu() {
     synth(root, 6);
     let line = format!(
         "features --checkpoint random:3 {} --data set --clips 2 --json",
-        TINY.replace("--preset small", "--preset small")
+        TINY.replace(" --set train.batch=4", "")
     );
     let Some(ended) = hdc_on_device(root, &format!("{line} --out gpu.safetensors --device cuda")) else {
         return;

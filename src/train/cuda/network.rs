@@ -3,7 +3,6 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::Result;
 use crate::device::{Address, Command, Device, Memory, Pinned, Stream};
 use crate::graph::cuda_tensor::{from_device, to_device};
 use crate::graph::{CUDA_ALIGNMENT, CudaLayout, CudaParams, CudaProgram, MemoryPlan, ParamLayout};
@@ -12,6 +11,10 @@ use crate::ops::{Pass, Precision, WriteMode, pitch};
 use crate::optim::{CudaOptimiser, Figures, FlatArrays, OptimConfig};
 use crate::train::StepBytes;
 use crate::train::objective::{CudaHeads, CudaObjective, LossConfig, Losses, roles};
+use crate::{Error, Result};
+
+/// Positions of the clips of a chunk at most: kernels count them in 32 bits.
+const MOST_POSITIONS: usize = (1 << 30) - 1;
 
 /// Offsets in the allocation.
 #[derive(Clone, Copy, Debug)]
@@ -59,7 +62,15 @@ impl CudaNetworkPlan {
     ) -> Result<Self> {
         let clips = videos * roles(loss).count();
         models::base_channels(model, clips, extents)?; // the whole batch as well
-        let chunk = chunk.unwrap_or(clips).clamp(1, clips.max(1));
+        let most = (MOST_POSITIONS / extents.iter().product::<usize>().max(1)).max(1);
+        if let Some(chunk) = chunk.filter(|&c| c > most) {
+            let [t, h, w] = extents;
+            return Err(Error::usage(
+                format!("{chunk} clips of {t}×{h}×{w} at a time are more than kernels count"),
+                format!("encode at most {most} at a time: train.chunk"),
+            ));
+        }
+        let chunk = chunk.unwrap_or(clips).clamp(1, clips.max(1)).min(most);
         let graph = models::encoder::<f32>(model, chunk, extents, false)?;
         let layout = models::param_layout(&graph);
         let cuda_layout = CudaLayout::new(&layout);
