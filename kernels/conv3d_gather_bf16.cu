@@ -1,4 +1,13 @@
 // Convolution by gathering, in bf16: see common/conv_gather.cuh.
+//
+// dynamic shared memory: conv3d_gather_bf16_n32 43520
+// dynamic shared memory: conv3d_gather_bf16_n64 51712
+// dynamic shared memory: conv3d_gather_bf16_n96 60928
+// dynamic shared memory: conv3d_gather_bf16_n128 74240
+// dynamic shared memory: conv3d_gather_bf16_n144 82944
+// dynamic shared memory: conv3d_gather_bf16_thin_n32 43520
+// dynamic shared memory: conv3d_gather_bf16_thin_n64 51712
+// dynamic shared memory: conv3d_gather_bf16_thin_n96 60928
 
 #include "common/conv_gather.cuh"
 

@@ -1,4 +1,10 @@
 // Convolution by gathering, in f32: see common/conv_gather.cuh.
+//
+// dynamic shared memory: conv3d_gather_f32_n32 43520
+// dynamic shared memory: conv3d_gather_f32_n64 51712
+// dynamic shared memory: conv3d_gather_f32_n96 60928
+// dynamic shared memory: conv3d_gather_f32_n128 74240
+// dynamic shared memory: conv3d_gather_f32_n144 82944
 
 #include "common/conv_gather.cuh"
 

@@ -1,4 +1,13 @@
 // Gradient of a convolution with respect to its filter, in bf16: see common/conv_wgrad.cuh.
+//
+// dynamic shared memory: conv3d_wgrad_bf16_n32 45056
+// dynamic shared memory: conv3d_wgrad_bf16_n64 53248
+// dynamic shared memory: conv3d_wgrad_bf16_n96 61440
+// dynamic shared memory: conv3d_wgrad_bf16_n128 69632
+// dynamic shared memory: conv3d_wgrad_bf16_n144 73728
+// dynamic shared memory: conv3d_wgrad_bf16_thin_n32 45056
+// dynamic shared memory: conv3d_wgrad_bf16_thin_n64 53248
+// dynamic shared memory: conv3d_wgrad_bf16_thin_n96 61440
 
 #include "common/conv_wgrad.cuh"
 

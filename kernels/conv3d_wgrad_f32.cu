@@ -1,4 +1,10 @@
 // Gradient of a convolution with respect to its filter, in f32: see common/conv_wgrad.cuh.
+//
+// dynamic shared memory: conv3d_wgrad_f32_n32 40960
+// dynamic shared memory: conv3d_wgrad_f32_n64 49152
+// dynamic shared memory: conv3d_wgrad_f32_n96 57344
+// dynamic shared memory: conv3d_wgrad_f32_n128 65536
+// dynamic shared memory: conv3d_wgrad_f32_n144 69632
 
 #include "common/conv_wgrad.cuh"
 
