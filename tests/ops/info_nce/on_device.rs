@@ -10,7 +10,7 @@ use super::{HOSTILE, Outcome, TAU, run};
 use crate::data::{Kind, assert_close, assert_same_bits, random, to_f64};
 use crate::device::device;
 
-/// A problem, its (B, S, D), and its two sets of vectors.
+/// A term, its extents, and its vectors.
 type Case = (Problem, [usize; 3], Vec<f32>, Vec<f32>);
 
 /// All terms at once on a device: losses, and both gradients of each.
@@ -49,18 +49,19 @@ fn run_on_a_device(problems: &[Case]) -> Option<Vec<Outcome<f32>>> {
     let mut found = [f64::NAN; 6];
     losses.download(0, &mut found).unwrap();
     assert!(found[..6 - terms.len()].iter().all(|&v| v == 0.0), "terms that are off cost nothing: {found:?}");
-    let outcome = |(place, (case, buffers)): (usize, (&Case, &[Memory; 4]))| {
-        let ((_, [.., d], a, _), [da, db, ..]) = (case, buffers);
-        let values = |m: &Memory| {
-            let mut bytes = vec![0; m.bytes()];
-            m.download(0, &mut bytes).unwrap();
-            let mut values = vec![f32::NAN; a.len()];
-            from_device(&bytes, *d, Precision::F32, &mut values);
-            values
-        };
-        Outcome { loss: found[5 - place] * 4.0, da: values(da), db: values(db) }
+    let values = |m: &Memory, dim: usize, len: usize| {
+        let mut bytes = vec![0; m.bytes()];
+        m.download(0, &mut bytes).unwrap();
+        let mut values = vec![f32::NAN; len];
+        from_device(&bytes, dim, Precision::F32, &mut values);
+        values
     };
-    Some(problems.iter().zip(&buffers).enumerate().map(outcome).collect())
+    let outcomes =
+        problems.iter().zip(&buffers).enumerate().map(|(place, ((_, [.., d], a, _), [da, db, ..]))| {
+            let [da, db] = [da, db].map(|m| values(m, *d, a.len()));
+            Outcome { loss: found[5 - place] * 4.0, da, db }
+        });
+    Some(outcomes.collect())
 }
 
 #[test]
