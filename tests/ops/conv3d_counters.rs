@@ -2,110 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use arrayvec::ArrayVec;
-use hdc::device::{Address, Command, Launch, kernels};
+use hdc::device::kernels;
 use hdc::ops::conv3d::{Conv3d, Problem};
-use hdc::ops::{CudaBackward, CudaForward, CudaGradient, CudaParam, Op, Pass, Precision, WriteMode, pitch};
-use ptxsim::counters::Counters;
-use ptxsim::cuda::Cuda;
-use ptxsim::device::{Architecture, Device};
-use ptxsim::launch::{Config, Options, launch};
-use ptxsim::memory::{Kind, Memory};
-use ptxsim::module::Module;
+use hdc::ops::{Precision, pitch};
 
-/// The smallest GPU that kernels are made for.
-fn a100() -> Device {
-    Device { architecture: Architecture::Sm80, memory: 1 << 30, cuda: Cuda::default() }
-}
-
-/// A simulated device with all of convolution's kernels.
-struct Machine {
-    memory: Memory,
-    modules: Vec<Module>,
-}
-
-impl Machine {
-    /// `None` if no kernels were built in.
-    fn new() -> Option<Self> {
-        let memory = Memory::new(a100().memory).unwrap();
-        let texts = kernels().iter().filter(|k| k.name.starts_with("conv3d"));
-        let modules: Vec<_> = texts.map(|k| Module::load(k.ptx, &a100(), &memory).unwrap()).collect();
-        if modules.is_empty() {
-            assert!(std::env::var_os("HDC_REQUIRE_KERNELS").is_none(), "no kernels: run tools/setup");
-            println!("skipped: no nvcc at build time");
-            return None;
-        }
-        Some(Self { memory, modules })
-    }
-
-    fn room(&self, bytes: usize) -> Address {
-        Address::new(self.memory.allocate(bytes, Kind::Device).unwrap())
-    }
-
-    fn run(&self, launched: &Launch) -> Counters {
-        let kernel = self.modules.iter().find_map(|m| m.kernel(launched.kernel)).unwrap();
-        let config =
-            Config { grid: launched.grid, block: [launched.threads, 1, 1], dynamic_shared: launched.shared };
-        // Only counted: what is multiplied is what memory happens to hold.
-        let options = Options { check: false, count: true, ..Options::default() };
-        let args = bytemuck::cast_slice(launched.args());
-        let outcome = launch(&kernel, &config, args, &self.memory, &options);
-        assert!(outcome.findings.is_empty(), "{}: {:?}", launched.kernel, outcome.findings);
-        outcome.counters
-    }
-
-    /// What each kernel of both passes is and did, in their order.
-    fn count(&self, p: &Problem, precision: Precision) -> Vec<(Launch, Counters)> {
-        let op = Conv3d::new(*p);
-        let op: &dyn Op<f32> = &op;
-        let (plan, sizes) = (op.cuda(precision), Sizes::new(p, precision));
-        let before = self.memory.free_bytes();
-        let mut held = vec![];
-        let mut room = |bytes: usize| {
-            let at = if bytes == 0 { Address::NULL } else { self.room(bytes) };
-            held.push(at);
-            at
-        };
-        let (x, y) = (room(sizes.x), room(sizes.y));
-        let params = ArrayVec::from_iter([CudaParam { master: room(sizes.dw), compute: room(sizes.w) }]);
-        let mut commands = vec![];
-        plan.forward(
-            &CudaForward {
-                inputs: ArrayVec::from_iter([x]),
-                statistics: Address::NULL,
-                params: params.clone(),
-                output: y,
-                output_statistics: room(plan.statistics_bytes()),
-                saved: Address::NULL,
-                workspace: room(plan.workspace_bytes(Pass::Forward)),
-            },
-            &mut commands,
-        );
-        let mut gradient = |bytes| CudaGradient { at: room(bytes), mode: WriteMode::Overwrite };
-        let (dx, dw) = (gradient(sizes.x), gradient(sizes.dw));
-        plan.backward(
-            &CudaBackward {
-                inputs: ArrayVec::from_iter([x]),
-                params,
-                output: Address::NULL,
-                saved: Address::NULL,
-                dy: y,
-                dx: ArrayVec::from_iter([Some(dx)]),
-                dparams: ArrayVec::from_iter([dw]),
-                workspace: room(plan.workspace_bytes(Pass::Backward)),
-            },
-            &mut commands,
-        );
-        let run = |command| match command {
-            Command::Kernel(launched) => (launched.clone(), self.run(&launched)),
-            other => panic!("{other:?}"),
-        };
-        let counted = commands.into_iter().map(run).collect();
-        held.iter().filter(|&&at| at != Address::NULL).for_each(|at| self.memory.free(at.value()).unwrap());
-        assert_eq!(self.memory.free_bytes(), before);
-        counted
-    }
-}
+use crate::counted::{Machine, a100};
 
 /// Bytes of the buffers.
 struct Sizes {
@@ -135,7 +36,7 @@ fn no_kernel_has_bank_conflicts() {
     let Some(machine) = Machine::new() else { return };
     let mut seen = BTreeSet::new();
     let mut check = |p: &Problem, precision| {
-        for (launched, counters) in machine.count(p, precision) {
+        for (launched, counters) in machine.count(&Conv3d::new(*p), precision) {
             let kernel = launched.kernel;
             assert_eq!(counters.shared.conflicts, 0, "{kernel} {p:?}: {:?}", counters.accesses);
             assert!(counters.shared.requests > 0 || kernel == "conv3d_filter_reduce", "{kernel}");
@@ -176,7 +77,7 @@ fn fitting() -> [Problem; 4] {
 fn products_are_those_of_the_definition() {
     let Some(machine) = Machine::new() else { return };
     for p in fitting() {
-        let counted = machine.count(&p, Precision::Bf16);
+        let counted = machine.count(&Conv3d::new(p), Precision::Bf16);
         let products: Vec<_> = counted.iter().filter(|(_, c)| c.mma_flops > 0).collect();
         assert_eq!(products.len(), 3, "{p:?}");
         // The filter's gradient has a row for each tap and channel, 128 in a tile.
@@ -195,7 +96,7 @@ fn bytes_are_those_of_the_buffers() {
     for (p, precision) in fitting().into_iter().flat_map(|p| BOTH.map(|precision| (p, precision))) {
         let s = Sizes::new(&p, precision);
         let statistics = 1024 / 128 * 64 * 8; // of fprop; written half a sector at a time
-        for (i, (launched, counters)) in machine.count(&p, precision).into_iter().enumerate() {
+        for (i, (launched, counters)) in machine.count(&Conv3d::new(p), precision).into_iter().enumerate() {
             let label = format!("{} {p:?}", launched.kernel);
             let kind = launched.kernel.split('_').nth(1).unwrap();
             let splits = launched.grid[1] as usize;

@@ -5,6 +5,7 @@ mod augment;
 mod contract;
 mod conv3d;
 mod conv3d_counters;
+mod counted;
 mod data;
 mod device;
 mod golden;
@@ -13,6 +14,7 @@ mod info_nce;
 mod instance_norm;
 mod linear;
 mod max_pool3d;
+mod memory_bound;
 mod sgd;
 mod slot_pool;
 
