@@ -43,6 +43,10 @@ pub fn run(args: Args) -> Result<()> {
         compute::Place::Cuda => Dtype::F32,
     });
     let device = match (args.device, dtype) {
+        (compute::Place::Cpu, Dtype::Bf16) => {
+            let hint = "give --precision f32 or f64, or --device cuda";
+            return Err(Error::usage("the CPU does not compute in bf16", hint));
+        }
         (compute::Place::Cpu, _) => None,
         (compute::Place::Cuda, Dtype::F32) => Some((Device::open(0)?, ops::Precision::F32)),
         (compute::Place::Cuda, Dtype::Bf16) => Some((Device::open(0)?, ops::Precision::Bf16)),

@@ -143,8 +143,9 @@ fn cuda_plan(
     }
     let (free, _) = device.memory()?;
     let staged = CudaTrainStep::staging_bytes(&config.clip, loss, videos, window_bytes);
-    // A hundredth stays free for what the driver takes besides.
-    let memory = (free - free / 100).saturating_sub(staged);
+    // Some stays free for what the driver takes besides: the kernels themselves, when they are loaded.
+    let reserve = (free / 100).max(256 << 20);
+    let memory = free.saturating_sub(reserve + staged);
     CudaNetworkPlan::within(model, loss, optim, precision, videos, extents, memory)
 }
 
