@@ -29,9 +29,9 @@ fn five_steps_follow_those_of_the_cpu() {
     let dir = tempfile::tempdir().unwrap();
     let root = dir.path();
     synth(root, 8);
-    // So narrow, R(2+1)D-10 is chaotic at the paper's rate: where a value rounds to the other side of a ReLU the gradient jumps
-    // by a thousandth, and later losses differ in the third digit.
-    for (backbone, lr) in [("c3d", 0.1), ("r3d18", 0.1), ("r21d10", 0.001)] {
+    // So narrow, R(2+1)D-10 is chaotic at larger rates: a value that rounds to the other side of a ReLU moves its gradient by a
+    // thousandth, and the next losses by as much. At that of the golden files it is not.
+    for (backbone, lr) in [("c3d", 0.1), ("r3d18", 0.1), ("r21d10", 1e-4)] {
         let run = format!("--steps 5 --set model.backbone={backbone} --set optim.lr={lr}");
         let Some(ended) = hdc_on_device(root, &tiny(&format!("{backbone}-gpu"), &run)) else { return };
         ended.ok();
