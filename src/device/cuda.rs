@@ -51,8 +51,6 @@ unsafe impl Sync for Device {}
 #[derive(Clone, Copy, Debug)]
 struct Function {
     handle: sys::CUfunction,
-    /// Bytes of its parameter.
-    args: usize,
     /// Dynamic shared memory that it may have.
     shared: u32,
 }
@@ -231,8 +229,7 @@ impl Device {
             unsafe { result::function::set_function_attribute(handle, attribute, launch.shared as i32) }
                 .during(launch.kernel)?;
         }
-        let function = Function { handle, args: entry.args, shared: launch.shared.max(default) };
-        debug_assert_eq!(function.args, size_of_val(launch.args()));
+        let function = Function { handle, shared: launch.shared.max(default) };
         functions.insert(launch.kernel, function);
         Ok(function)
     }
