@@ -18,7 +18,7 @@ fn bench(c: &mut Criterion) {
         let gradients = support::random("g", layout.len());
         // A tiny rate: however often it runs, the numbers stay ordinary.
         let optim = OptimConfig { lr: 1e-6, ..Default::default() };
-        let mut optimiser = Optimiser::new(&optim, 1, &layout);
+        let mut optimiser = Optimiser::new(&optim, 1, &layout, 0);
         optimiser.measure(&layout, &params, &gradients);
         group.throughput(Throughput::BytesDecimal(20 * layout.len() as u64));
         group.bench_function(BenchmarkId::from_parameter(backbone.name()), |b| {

@@ -139,7 +139,7 @@ fn batch(videos: usize, clip: &ClipConfig) -> Batch {
         })
     });
     let videos = (0..videos).map(|video| format!("random-{video}")).collect();
-    Batch { step: 0, epoch: 0, videos, windows, clips: clips.collect() }
+    Batch { step: 0, epoch: 0, videos, windows, clips: clips.collect(), ..Batch::default() }
 }
 
 /// The most memory that this process ever had resident, where the system tells.

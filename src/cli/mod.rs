@@ -12,6 +12,7 @@ mod compute;
 mod demo;
 mod doctor;
 mod features;
+mod finetune;
 mod ingest;
 mod inspect;
 mod network;
@@ -20,6 +21,7 @@ mod pretrain;
 mod retrieve;
 mod selftest;
 mod synth;
+mod test;
 mod verify;
 
 /// Self-supervised video pretraining by hierarchically decoupled spatial-temporal contrast (HDC).
@@ -42,8 +44,10 @@ enum Command {
     Inspect(inspect::Args),
     Plan(plan::Args),
     Pretrain(pretrain::Args),
+    Finetune(finetune::Args),
     Features(features::Args),
     Retrieve(retrieve::Args),
+    Test(test::Args),
     Verify(verify::Args),
     Selftest(selftest::Args),
     Completions(completions::Args),
@@ -59,8 +63,10 @@ impl Command {
             Self::Inspect(args) => inspect::run(args),
             Self::Plan(args) => plan::run(args),
             Self::Pretrain(args) => pretrain::run(args),
+            Self::Finetune(args) => finetune::run(args),
             Self::Features(args) => features::run(args),
             Self::Retrieve(args) => retrieve::run(args),
+            Self::Test(args) => test::run(args),
             Self::Verify(args) => verify::run(args),
             Self::Selftest(args) => selftest::run(args),
             Self::Completions(args) => completions::run(args),

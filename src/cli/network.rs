@@ -89,14 +89,17 @@ impl Network {
 
     /// Runs `act` on the asked number of threads.
     pub fn on_threads<T: Send>(&self, act: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(self.threads.into()).build().map_err(|e| {
-            Error::device(
-                format!("{} threads cannot be started: {e}", self.threads),
-                "give --threads a smaller number",
-            )
-        })?;
-        pool.install(act)
+        on_threads(self.threads, act)
     }
+}
+
+/// Runs `act` on so many threads; 0: one a core.
+pub fn on_threads<T: Send>(threads: u16, act: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build().map_err(|e| {
+        let what = format!("{threads} threads cannot be started: {e}");
+        Error::device(what, "give --threads a smaller number")
+    })?;
+    pool.install(act)
 }
 
 /// A bar over videos, on a terminal only.

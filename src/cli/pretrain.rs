@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::compute::Compute;
-use crate::train::{Config, Place, Preset, Resume, Sources, pretrain, rehearse};
+use crate::train::{Config, Place, Preset, Rehearsal, Resume, Sources, pretrain, rehearse};
 use crate::{Error, Result};
 
 /// Pretrain a backbone on shards
@@ -67,12 +67,7 @@ pub fn run(args: Args) -> Result<()> {
     let place = Place { out: args.out, resume: args.resume, threads: args.threads.into(), backend };
     let (json, text) = if args.dry_run {
         let r = rehearse(&config, &place)?;
-        let text = format!(
-            "ok: one step took {:.2} s and {:.2} s of waiting for data ({:.1} clips/s), {} bytes of buffers; \
-             a checkpoint has {} bytes; the run would go from step {} to {}",
-            r.step_s, r.data_wait_s, r.clips_per_s, r.peak_bytes, r.checkpoint_bytes, r.start, r.steps
-        );
-        (serde_json::to_string(&r), text)
+        (serde_json::to_string(&r), dry_run_text(&r))
     } else {
         let s = pretrain(&config, &place)?;
         let loss = s.last.as_ref().map_or(String::new(), |r| format!(", loss {:.3}", r.loss));
@@ -102,8 +97,17 @@ fn resolve(args: &Args) -> Result<Config> {
         .resolve()
 }
 
+/// What a dry run says.
+pub(super) fn dry_run_text(r: &Rehearsal) -> String {
+    format!(
+        "ok: one step took {:.2} s and {:.2} s of waiting for data ({:.1} clips/s), {} bytes of buffers; \
+         a checkpoint has {} bytes; the run would go from step {} to {}",
+        r.step_s, r.data_wait_s, r.clips_per_s, r.peak_bytes, r.checkpoint_bytes, r.start, r.steps
+    )
+}
+
 /// A path as a configuration holds it.
-fn text(path: &Path) -> Result<String> {
+pub(super) fn text(path: &Path) -> Result<String> {
     path.to_str().map(str::to_owned).ok_or_else(|| {
         Error::usage(
             format!("{} is not UTF-8, which a configuration cannot hold", path.display()),

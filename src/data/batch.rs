@@ -35,6 +35,8 @@ pub struct Batch {
     pub epoch: u64,
     /// Keys of its videos.
     pub videos: Vec<String>,
+    /// Their numbers in the data set.
+    pub numbers: Vec<usize>,
     /// Decoded frames; an anchor and its spatial variant share one.
     pub windows: Vec<Window>,
     /// The clips.

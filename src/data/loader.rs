@@ -215,6 +215,7 @@ impl Loader {
         (batch.step, batch.epoch) = (self.step, epoch);
         batch.videos.clear();
         batch.videos.extend(assembly.videos.iter().map(|&v| dataset.video(v).key.clone()));
+        batch.numbers.clone_from(&assembly.videos);
         let (anchors, temporals): (Vec<Window>, Vec<Option<Window>>) =
             assembly.decoded.into_iter().flatten().unzip();
         batch.windows.extend(anchors);

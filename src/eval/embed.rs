@@ -1,16 +1,13 @@
 //! From videos to vectors: decode, encode, pool, mean over the clips of a video.
 
-use super::clips::{Protocol, for_each_video};
-use super::encoder::Encoder;
+use super::clips::Protocol;
+use super::encoder::{self, Encoder};
 use super::{Pool, Weights};
 use crate::data::Dataset;
 use crate::data::evaluate::{Clips, Crops};
-use crate::graph::{Backend, Graph, MemoryPlan};
+use crate::graph::{Backend, Graph};
 use crate::models::{self, BLOCKS};
 use crate::{Error, Result};
-
-/// Buffers of the network are kept below this by encoding fewer clips at a time.
-const BUDGET: usize = 1 << 30;
 
 /// What a video is represented by.
 #[derive(Clone, Debug)]
@@ -65,7 +62,6 @@ pub struct Embedder {
     output: usize,
     /// `(T, H, W, C)` of the block's map.
     map: [usize; 4],
-    chunk: usize,
 }
 
 impl Embedder {
@@ -81,10 +77,7 @@ impl Embedder {
         let graph = |chunk| -> Result<Graph<f32>> {
             models::encoder(&weights.config.model, chunk, weights.extents(), maps)
         };
-        let chunk = match options.chunk {
-            Some(chunk) => chunk.max(1),
-            None => fitting(graph)?,
-        };
+        let chunk = encoder::chunk(options.chunk, graph)?;
         let shapes: Graph<f32> = models::encoder(&weights.config.model, 1, weights.extents(), true)?;
         let map = shapes.node(shapes.outputs()[3 + scale]).shape.dims();
         let map = [map[1], map[2], map[3], map[4]];
@@ -98,7 +91,6 @@ impl Embedder {
             },
             output: if maps { 3 + scale } else { scale },
             map,
-            chunk,
             options,
         })
     }
@@ -132,31 +124,26 @@ impl Embedder {
         &mut self,
         dataset: &Dataset,
         videos: &[usize],
-        mut progress: impl FnMut(usize, usize),
+        progress: impl FnMut(usize, usize),
     ) -> Result<Embeddings> {
         let mut videos = videos.to_vec();
         videos.sort_unstable();
         videos.dedup();
         let (dim, total) = (self.dim(), videos.len());
         let mut means = Means { dim, current: None, sum: vec![0.0; dim], data: vec![0.0; total * dim] };
-        let (protocol, threads) = (self.protocol.clone(), rayon::current_num_threads());
-        let len = protocol.clip_len();
-        let mut pending = Vec::with_capacity(self.chunk); // the place of each clip's video
-        for_each_video(dataset, &videos, &protocol, threads, |place, clips| {
-            for clip in clips.chunks_exact(len) {
-                self.encoder.input_mut()[pending.len() * len..][..len].copy_from_slice(clip);
-                pending.push(place);
-                if pending.len() == self.chunk {
-                    self.run(&mut pending, &mut means)?;
-                }
-            }
-            progress(place + 1, total);
-            Ok(())
-        })?;
-        if !pending.is_empty() {
-            self.encoder.input_mut()[pending.len() * len..].fill(0.0);
-            self.run(&mut pending, &mut means)?;
-        }
+        let (options, map) = (&self.options, self.map);
+        let mut pooled = vec![0.0; dim];
+        self.encoder.each_clip(
+            dataset,
+            &videos,
+            &self.protocol,
+            self.output,
+            |place, clip| {
+                options.pool.apply(clip, map, &mut pooled);
+                means.add(place, &pooled);
+            },
+            progress,
+        )?;
         means.flush();
         if let Some(at) = means.data.iter().position(|v| !v.is_finite()) {
             let key = &dataset.video(videos[at / dim]).key;
@@ -169,28 +156,6 @@ impl Embedder {
         }
         Ok(Embeddings { videos, dim, data: means.data })
     }
-
-    /// Encodes the pending clips and adds their vectors to those of their videos.
-    fn run(&mut self, pending: &mut Vec<usize>, means: &mut Means) -> Result<()> {
-        self.encoder.forward()?;
-        let output = self.encoder.output(self.output);
-        let mut pooled = vec![0.0; means.dim];
-        for (place, clip) in pending.drain(..).zip(output.chunks_exact(output.len() / self.chunk)) {
-            self.options.pool.apply(clip, self.map, &mut pooled);
-            means.add(place, &pooled);
-        }
-        Ok(())
-    }
-}
-
-/// The largest chunk whose buffers fit the budget.
-fn fitting(graph: impl Fn(usize) -> Result<Graph<f32>>) -> Result<usize> {
-    for chunk in [16, 8, 4, 2] {
-        if MemoryPlan::new(&graph(chunk)?, false).peak() <= BUDGET {
-            return Ok(chunk);
-        }
-    }
-    Ok(1)
 }
 
 /// Means over the clips of each video, which come in order.

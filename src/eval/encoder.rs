@@ -1,9 +1,30 @@
 //! A backbone that only looks, on whichever device.
 
 use super::Weights;
+use super::clips::{Protocol, for_each_video};
 use crate::Result;
+use crate::data::Dataset;
 use crate::device::require_memory;
 use crate::graph::{Backend, CudaExecutor, Executor, Graph, MemoryPlan};
+
+/// Buffers of a network are kept below this by encoding fewer clips at a time.
+const BUDGET: usize = 1 << 30;
+
+/// The chunk that was asked for, or the largest, up to 16 clips, whose buffers fit the budget.
+///
+/// # Errors
+/// Those of `graph`, which makes the network for so many clips.
+pub(super) fn chunk(asked: Option<usize>, graph: impl Fn(usize) -> Result<Graph<f32>>) -> Result<usize> {
+    if let Some(chunk) = asked {
+        return Ok(chunk.max(1));
+    }
+    for chunk in [16, 8, 4, 2] {
+        if MemoryPlan::new(&graph(chunk)?, false).peak() <= BUDGET {
+            return Ok(chunk);
+        }
+    }
+    Ok(1)
+}
 
 /// A backbone with its weights and every buffer that it needs.
 #[derive(Debug)]
@@ -61,6 +82,49 @@ impl Encoder {
         match self {
             Self::Cpu { executor, params } => executor.forward(params),
             Self::Cuda(executor) => executor.forward()?,
+        }
+        Ok(())
+    }
+
+    /// Encodes the clips of these videos, as many at a time as the network takes. `each(place, clip)` gets the place of the
+    /// video and output `output` of its next clip, in order. Uses the threads of the current rayon pool, and as many to
+    /// decode; the result does not depend on them.
+    ///
+    /// # Errors
+    /// A damaged or unreadable shard, or a device that fails.
+    pub fn each_clip(
+        &mut self,
+        dataset: &Dataset,
+        videos: &[usize],
+        protocol: &Protocol,
+        output: usize,
+        mut each: impl FnMut(usize, &[f32]),
+        mut progress: impl FnMut(usize, usize),
+    ) -> Result<()> {
+        let len = protocol.clip_len();
+        let chunk = self.input_mut().len() / len;
+        let mut pending = Vec::with_capacity(chunk); // the place of each clip's video
+        let mut encode = |this: &mut Self, pending: &mut Vec<usize>| -> Result<()> {
+            this.forward()?;
+            let outputs = this.output(output);
+            let clips = outputs.chunks_exact(outputs.len() / chunk);
+            pending.drain(..).zip(clips).for_each(|(place, clip)| each(place, clip));
+            Ok(())
+        };
+        for_each_video(dataset, videos, protocol, rayon::current_num_threads(), |place, clips| {
+            for clip in clips.chunks_exact(len) {
+                self.input_mut()[pending.len() * len..][..len].copy_from_slice(clip);
+                pending.push(place);
+                if pending.len() == chunk {
+                    encode(self, &mut pending)?;
+                }
+            }
+            progress(place + 1, videos.len());
+            Ok(())
+        })?;
+        if !pending.is_empty() {
+            self.input_mut()[pending.len() * len..].fill(0.0);
+            encode(self, &mut pending)?;
         }
         Ok(())
     }

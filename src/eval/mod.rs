@@ -15,6 +15,7 @@ mod pool;
 mod retrieve;
 pub mod selftest;
 mod split;
+pub mod test;
 pub mod verify;
 mod weights;
 

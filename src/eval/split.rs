@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::data::Dataset;
-use crate::data::lists::{Labelled, Part, Split};
+use crate::data::lists::{self, Labelled, Part, Split};
 use crate::{Error, Result};
 
 /// Queries and the gallery that they are looked for in, each in order of the keys. A query never finds itself.
@@ -24,31 +24,7 @@ impl RetrievalSplit {
     /// # Errors
     /// Videos without such a label, with the labels that there are; fewer than two videos.
     pub fn whole(dataset: &Dataset, label: &str) -> Result<Self> {
-        let mut gallery = Vec::with_capacity(dataset.len());
-        let mut without = Vec::new();
-        for (video, info) in dataset.videos().enumerate() {
-            match info.labels.get(label) {
-                Some(class) => gallery.push(Labelled { video, label: class.clone() }),
-                None => without.push(info.key.as_str()),
-            }
-        }
-        if let Some(first) = without.first() {
-            let names: BTreeSet<&str> =
-                dataset.videos().flat_map(|v| v.labels.keys().map(String::as_str)).collect();
-            let names: Vec<&str> = names.into_iter().collect();
-            return Err(Error::data(
-                dataset.root(),
-                format!(
-                    "{} of {} videos have no label named {label:?}, such as {first}",
-                    without.len(),
-                    dataset.len()
-                ),
-                match names.as_slice() {
-                    [] => "the data set has no labels at all: give --train and --test lists that have".into(),
-                    names => format!("give --label one of: {}", names.join(", ")),
-                },
-            ));
-        }
+        let gallery = lists::whole(dataset, label)?;
         if gallery.len() < 2 {
             let hint = "retrieval needs two videos or more";
             return Err(Error::data(dataset.root(), "holds one video", hint));

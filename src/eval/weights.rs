@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use crate::Error;
 use crate::Result;
 use crate::device::require_memory;
 use crate::graph::ParamLayout;
 use crate::models;
 use crate::train::{Checkpoint, Config};
-use crate::{Error, graph::Graph};
 
 /// Where the weights come from, as `--checkpoint` names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,17 +86,18 @@ impl Weights {
 
     /// Frames, height and width of a clip.
     pub fn extents(&self) -> [usize; 3] {
-        extents(&self.config)
+        self.config.extents()
     }
 }
 
-fn extents(config: &Config) -> [usize; 3] {
-    [config.clip.frames, config.clip.crop, config.clip.crop]
-}
-
 fn layout(config: &Config) -> Result<ParamLayout> {
-    let graph: Graph<f32> = models::encoder(&config.model, 1, extents(config), false)?;
-    Ok(models::param_layout(&graph))
+    let (model, extents) = (&config.model, config.extents());
+    Ok(match &config.classify {
+        None => models::param_layout(&models::encoder::<f32>(model, 1, extents, false)?),
+        Some(c) => {
+            models::classifier_layout(&models::pooled_encoder::<f32>(model, 1, extents)?, c.classes.len())
+        }
+    })
 }
 
 #[cfg(test)]

@@ -73,6 +73,16 @@ impl<T: Real> Builder<T> {
         Ok(self.graph)
     }
 
+    /// Declares the G-Avg pooling of a block as the output.
+    pub fn finish_pooled(mut self, block: NodeId) -> Result<Graph<T>> {
+        let slots = slot_pool::Problem::slots(self.graph.node(block).shape.clone())?;
+        let slots = self.graph.add("slots", slots, &[block])?;
+        let pooled = slot_pool::Problem::global(self.graph.node(slots).shape.clone())?;
+        let pooled = self.graph.add("pooled", pooled, &[slots])?;
+        self.graph.output(pooled);
+        Ok(self.graph)
+    }
+
     fn activate(&mut self, name: &str, inputs: &[NodeId], activation: Activation) -> Result<NodeId> {
         let shape = self.graph.node(inputs[0]).shape.clone();
         self.graph.add(name, instance_norm::Problem::new(shape, activation, self.eps)?, inputs)

@@ -1,4 +1,5 @@
-//! The nine linear projections g_o, g_s, g_t of blocks 3, 4 and 5 to 128 dimensions.
+//! What follows a backbone: in pretraining the nine linear projections g_o, g_s, g_t of blocks 3, 4 and 5 to 128
+//! dimensions, in fine-tuning one linear layer on the pooled block 5.
 
 use super::{BLOCKS, PROJECTION};
 use crate::ops::{ParamKind, ParamSpec};
@@ -34,18 +35,25 @@ pub fn head_params(channels: [usize; 3]) -> Vec<(String, ParamSpec)> {
     let mut params = Vec::new();
     for (block, channels) in BLOCKS.into_iter().zip(channels) {
         for role in Role::ALL {
-            let name = format!("{}{block}", role.letter());
-            let weight = ParamSpec {
-                name: "weight",
-                shape: Shape::new([PROJECTION, channels]),
-                kind: ParamKind::Kernel,
-            };
-            let bias = ParamSpec { name: "bias", shape: Shape::new([PROJECTION]), kind: ParamKind::Shift };
-            params.push((format!("{name}.weight"), weight));
-            params.push((format!("{name}.bias"), bias));
+            let name = format!("{}{block}.", role.letter());
+            params.extend(linear_params(&name, channels, PROJECTION));
         }
     }
     params
+}
+
+/// Names and extents of the parameters of the layer that tells `classes` apart: weight, then bias.
+pub fn classifier_params(channels: usize, classes: usize) -> Vec<(String, ParamSpec)> {
+    linear_params("", channels, classes).into()
+}
+
+fn linear_params(prefix: &str, inputs: usize, outputs: usize) -> [(String, ParamSpec); 2] {
+    let (weight, bias) = (Shape::new([outputs, inputs]), Shape::new([outputs]));
+    [
+        ParamSpec { name: "weight", shape: weight, kind: ParamKind::Kernel },
+        ParamSpec { name: "bias", shape: bias, kind: ParamKind::Shift },
+    ]
+    .map(|spec| (format!("{prefix}{}", spec.name), spec))
 }
 
 /// The index, among [`head_params`], of the weight of a role's head at block `3 + scale`; its bias is the next.

@@ -8,13 +8,13 @@ mod init;
 mod r21d10;
 mod r3d18;
 
-use crate::graph::{Graph, ParamLayout};
+use crate::graph::{Graph, NodeId, ParamLayout};
 use crate::tensor::Real;
 use crate::{Error, Result};
 
 use builder::Builder;
 pub use config::{Backbone, Init, ModelConfig};
-pub use heads::{Role, head_index, head_params};
+pub use heads::{Role, classifier_params, head_index, head_params};
 pub use init::initialise;
 
 /// The scales that the objective taps: blocks 3, 4 and 5.
@@ -35,6 +35,21 @@ pub fn encoder<T: Real>(
     extents: [usize; 3],
     feature_maps: bool,
 ) -> Result<Graph<T>> {
+    let (b, blocks) = blocks(config, n, extents)?;
+    b.finish(blocks, feature_maps)
+}
+
+/// The backbone on `n` clips of `extents` as a classifier has it: its output is the G-Avg pooling of block 5, `(n, C)`.
+///
+/// # Errors
+/// As [`encoder`].
+pub fn pooled_encoder<T: Real>(config: &ModelConfig, n: usize, extents: [usize; 3]) -> Result<Graph<T>> {
+    let (b, [.., block5]) = blocks(config, n, extents)?;
+    b.finish_pooled(block5)
+}
+
+/// The nodes of blocks 3, 4 and 5.
+fn blocks<T: Real>(config: &ModelConfig, n: usize, extents: [usize; 3]) -> Result<(Builder<T>, [NodeId; 3])> {
     let width = base_channels(config, n, extents)?;
     let (mut b, x) = Builder::new(n, extents, config.norm_eps);
     let blocks = match config.backbone {
@@ -42,7 +57,7 @@ pub fn encoder<T: Real>(
         Backbone::R3d18 => r3d18::build(&mut b, x, width),
         Backbone::R21d10 => r21d10::build(&mut b, x, width),
     }?;
-    b.finish(blocks, feature_maps)
+    Ok((b, blocks))
 }
 
 /// Channels of the first layer of a backbone that is to see `n` clips of `extents`.
@@ -88,6 +103,15 @@ pub fn param_layout<T: Real>(encoder: &Graph<T>) -> ParamLayout {
     let mut layout = ParamLayout::default();
     layout.extend("backbone.", encoder.params());
     layout.extend("heads.", &head_params(block_channels(encoder)));
+    layout
+}
+
+/// Places of all parameters of a classifier: the backbone's, then the linear layer's.
+pub fn classifier_layout<T: Real>(pooled: &Graph<T>, classes: usize) -> ParamLayout {
+    let channels = pooled.node(pooled.outputs()[0]).shape.dims()[1];
+    let mut layout = ParamLayout::default();
+    layout.extend("backbone.", pooled.params());
+    layout.extend("classifier.", &classifier_params(channels, classes));
     layout
 }
 

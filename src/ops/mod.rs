@@ -18,6 +18,7 @@ pub(crate) mod simd;
 
 pub mod augment;
 pub mod conv3d;
+pub mod cross_entropy;
 pub mod info_nce;
 pub mod instance_norm;
 pub mod linear;

@@ -63,8 +63,10 @@ impl<'a> Journal<'a> {
             curves.add(record);
         }
         if let Some(events) = self.events.as_mut().filter(|_| record.step.is_multiple_of(self.every)) {
+            let accuracy = record.accuracy.map(|a| ("accuracy", a));
             let terms: Vec<_> = record.terms().map(|(name, term)| (format!("loss/{name}"), term)).collect();
             let mut scalars: Vec<_> = terms.iter().map(|(tag, term)| (tag.as_str(), *term)).collect();
+            scalars.extend(accuracy);
             scalars.extend([
                 ("loss/total", record.loss),
                 ("loss/l2", record.l2),
@@ -108,8 +110,11 @@ impl<'a> Journal<'a> {
     }
 }
 
-/// Embeddings that tell nothing apart give ln B a term (times B where terms are summed).
+/// Embeddings that tell nothing apart give ln B a term (times B where terms are summed), equal logits ln C.
 fn chance(config: &Config) -> Chance {
+    if let Some(classify) = &config.classify {
+        return Chance::Classes(classify.classes.len());
+    }
     let loss = &config.loss;
     let videos = config.train.batch as f64;
     let term = match loss.reduction {
@@ -117,7 +122,7 @@ fn chance(config: &Config) -> Chance {
         super::objective::Reduction::Sum => videos * videos.ln(),
     };
     let sum = |on: bool, weights: &[f64; 3]| if on { weights.iter().sum() } else { 0.0 };
-    Chance { term, total: term * (sum(loss.spatial, &loss.alpha) + sum(loss.temporal, &loss.beta)) }
+    Chance::Terms { term, total: term * (sum(loss.spatial, &loss.alpha) + sum(loss.temporal, &loss.beta)) }
 }
 
 #[cfg(test)]
@@ -127,9 +132,12 @@ mod tests {
     #[test]
     fn chance_is_the_figure_of_the_paper_settings() {
         let mut config = Config::default();
-        assert!((chance(&config).total - 3.5 * 128_f64.ln()).abs() < 1e-12);
+        let is = |config: &Config, weights: f64| {
+            let Chance::Terms { term, total } = chance(config) else { panic!("a pretraining has terms") };
+            assert!((term - 128_f64.ln()).abs() < 1e-12 && (total - weights * term).abs() < 1e-12);
+        };
+        is(&config, 3.5);
         config.loss.temporal = false;
-        assert!((chance(&config).total - 1.75 * 128_f64.ln()).abs() < 1e-12);
-        assert!((chance(&config).term - 128_f64.ln()).abs() < 1e-12);
+        is(&config, 1.75);
     }
 }

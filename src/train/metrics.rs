@@ -17,8 +17,11 @@ pub struct Record {
     pub step: u64,
     /// Which pass over the data, from 0.
     pub epoch: u64,
-    /// The weighted sum of the contrastive terms; the L2 term is apart.
+    /// The weighted sum of the contrastive terms, or the mean cross-entropy; the L2 term is apart.
     pub loss: f64,
+    /// Fraction of the clips that were classified right, in fine-tuning.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accuracy: Option<f64>,
     /// Unweighted spatial contrast at block 3.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss_s3: Option<f64>,
@@ -61,7 +64,8 @@ impl Record {
         Self {
             step,
             epoch,
-            loss: report.contrastive,
+            loss: report.loss,
+            accuracy: report.accuracy,
             loss_s3,
             loss_s4,
             loss_s5,
@@ -156,7 +160,7 @@ mod tests {
 
     fn record(step: u64) -> Record {
         let report = StepReport {
-            contrastive: 1.0 / step as f64,
+            loss: 1.0 / step as f64,
             spatial: [None, Some(0.25), None],
             temporal: [Some(0.1), None, Some(2.0)],
             ..StepReport::default()

@@ -1,8 +1,11 @@
-//! Encoder, heads and objective together: the loss of a batch and its gradient, encoded in chunks.
+//! Backbone and criterion together: the loss of a batch and its gradient, encoded in chunks.
 
 use std::ops::Range;
 
-use super::objective::{LossConfig, Losses, Objective, roles};
+use super::classifier::Classifier;
+use super::config::{ClassifyConfig, Config};
+use super::criterion::{Criterion, Losses};
+use super::objective::{LossConfig, Objective, roles};
 use crate::Result;
 use crate::graph::{Executor, Graph, MemoryPlan, ParamLayout};
 use crate::models::{self, ModelConfig};
@@ -11,13 +14,15 @@ use crate::tensor::Real;
 
 /// A network before it is allocated: what it computes and the exact memory that it takes.
 #[derive(Debug)]
-pub struct NetworkPlan<T: Real> {
+pub struct NetworkPlan<T: Real, C = Objective<T>> {
     graph: Graph<T>,
     memory: MemoryPlan,
-    objective: Objective<T>,
+    criterion: C,
     layout: ParamLayout,
     clips: usize,
     chunk: usize,
+    /// Whether the backbone learns.
+    trained: bool,
 }
 
 /// Bytes of a training step, by what they are for.
@@ -27,7 +32,7 @@ pub struct StepBytes {
     pub arena: usize,
     /// Weights, gradients and momentum.
     pub parameters: usize,
-    /// Slot vectors of the whole batch, their gradients, and the buffers of the loss.
+    /// The backbone's outputs of the whole batch, their gradients, and the buffers of the loss.
     pub objective: usize,
 }
 
@@ -62,7 +67,8 @@ impl<T: Real> NetworkPlan<T> {
             models::block_channels(&graph),
             &layout,
         )?;
-        Ok(Self { memory: MemoryPlan::new(&graph, true), graph, objective, layout, clips, chunk })
+        let memory = MemoryPlan::new(&graph, true);
+        Ok(Self { memory, graph, criterion: objective, layout, clips, chunk, trained: true })
     }
 
     /// With the largest chunk, of those got by halving the batch, that takes at most `memory` bytes; with one
@@ -83,7 +89,28 @@ impl<T: Real> NetworkPlan<T> {
         }
         Ok(plan)
     }
+}
 
+impl<T: Real> NetworkPlan<T, Classifier<T>> {
+    /// A classifier of single clips, encoded `chunk` at a time (`None`: all).
+    ///
+    /// # Errors
+    /// Extents that do not fit the backbone, or fewer than two classes.
+    pub fn classifier(config: &Config, classify: &ClassifyConfig, chunk: Option<usize>) -> Result<Self> {
+        let (clips, extents) = (config.train.batch, config.extents());
+        models::base_channels(&config.model, clips, extents)?; // the whole batch as well
+        let chunk = chunk.unwrap_or(clips).clamp(1, clips.max(1));
+        let graph = models::pooled_encoder::<T>(&config.model, chunk, extents)?;
+        let layout = models::classifier_layout(&graph, classify.classes.len());
+        let channels = graph.node(graph.outputs()[0]).shape.dims()[1];
+        let criterion = Classifier::new(classify, clips, channels, config.train.seed, &layout)?;
+        let trained = !classify.frozen;
+        let memory = MemoryPlan::new(&graph, trained);
+        Ok(Self { memory, graph, criterion, layout, clips, chunk, trained })
+    }
+}
+
+impl<T: Real, C: Criterion<T>> NetworkPlan<T, C> {
     /// The encoder for one chunk.
     pub fn graph(&self) -> &Graph<T> {
         &self.graph
@@ -106,67 +133,72 @@ impl<T: Real> NetworkPlan<T> {
 
     /// What a training step allocates.
     pub fn bytes(&self) -> StepBytes {
-        let slots: usize = [0, 1, 2].map(|k| self.slots_len(k)).iter().sum();
+        let outputs: usize = self.output_lens().sum();
         StepBytes {
             arena: self.memory.peak(),
             parameters: 3 * self.layout.len() * size_of::<T>(),
-            objective: 2 * slots * size_of::<T>() + self.objective.bytes(),
+            objective: 2 * outputs * size_of::<T>() + self.criterion.bytes(),
         }
     }
 
     /// FLOPs of a step: forward and backward of every clip, and forward once more if there are several chunks.
     pub fn flops(&self) -> u64 {
         let nodes = self.graph.nodes().iter().filter_map(|n| n.op.as_ref());
-        let recompute = if self.chunk < self.clips { 2 } else { 1 };
-        let chunk: u64 =
-            nodes.map(|op| recompute * op.cost(Pass::Forward).flops + op.cost(Pass::Backward).flops).sum();
+        let forward = if self.trained && self.chunk < self.clips { 2 } else { 1 };
+        let backward = u64::from(self.trained);
+        let chunk: u64 = nodes
+            .map(|op| forward * op.cost(Pass::Forward).flops + backward * op.cost(Pass::Backward).flops)
+            .sum();
         chunk * self.clips.div_ceil(self.chunk) as u64
     }
 
-    /// Elements of the whole batch's slot vectors at block `3 + scale`.
-    fn slots_len(&self, scale: usize) -> usize {
-        self.clips * models::block_slots(&self.graph)[scale] * models::block_channels(&self.graph)[scale]
+    /// Elements of each output for the whole batch.
+    fn output_lens(&self) -> impl Iterator<Item = usize> {
+        let clip = |&id| self.graph.node(id).shape.numel() / self.chunk;
+        self.graph.outputs().iter().map(move |id| self.clips * clip(id))
     }
 }
 
 /// A network with its parameters, gradients and every buffer of a step.
 ///
 /// Instance norm couples nothing across clips, so a batch can be encoded a chunk at a time: first forward,
-/// keeping only slot vectors; then the loss of the whole batch; then each chunk forward again and backward.
+/// keeping only the outputs; then the loss of the whole batch; then each chunk forward again and backward.
 /// That is exact, and every sum runs in the order of clips, so the chunk changes no bit of the gradient. If the
 /// batch is one chunk, it is encoded once.
 #[derive(Debug)]
-pub struct Network<T: Real> {
+pub struct Network<T: Real, C = Objective<T>> {
     encoder: Executor<T>,
-    objective: Objective<T>,
+    criterion: C,
     layout: ParamLayout,
     /// All parameters, flat.
     pub params: Vec<T>,
-    /// Their gradients in the last batch, at the same places.
+    /// Their gradients in the last batch, at the same places; 0 for a backbone that does not learn.
     pub gradients: Vec<T>,
     clips: usize,
     chunk: usize,
-    /// Slot vectors of the whole batch at blocks 3, 4, 5: `(clips, N_k, C_k)`.
-    slots: [Vec<T>; 3],
-    d_slots: [Vec<T>; 3],
+    trained: bool,
+    /// The backbone's outputs of the whole batch, `(clips, …)` each.
+    outputs: Vec<Vec<T>>,
+    d_outputs: Vec<Vec<T>>,
 }
 
-impl<T: Real> Network<T> {
+impl<T: Real, C: Criterion<T>> Network<T, C> {
     /// Allocates what was planned. Parameters are zero.
-    pub fn new(plan: NetworkPlan<T>) -> Self {
-        let zeros = || [0, 1, 2].map(|k| vec![T::ZERO; plan.slots_len(k)]);
-        let (slots, d_slots) = (zeros(), zeros());
-        let NetworkPlan { graph, memory, objective, layout, clips, chunk } = plan;
+    pub fn new(plan: NetworkPlan<T, C>) -> Self {
+        let zeros = || plan.output_lens().map(|len| vec![T::ZERO; len]).collect::<Vec<_>>();
+        let (outputs, d_outputs) = (zeros(), zeros());
+        let NetworkPlan { graph, memory, criterion, layout, clips, chunk, trained } = plan;
         Self {
             encoder: Executor::with_plan(graph, memory, &layout),
-            objective,
+            criterion,
             params: vec![T::ZERO; layout.len()],
             gradients: vec![T::ZERO; layout.len()],
             layout,
             clips,
             chunk,
-            slots,
-            d_slots,
+            trained,
+            outputs,
+            d_outputs,
         }
     }
 
@@ -180,23 +212,33 @@ impl<T: Real> Network<T> {
         &self.layout
     }
 
+    /// How many of the first parameters are not trained.
+    pub fn frozen(&self) -> usize {
+        if self.trained { 0 } else { self.encoder.graph().params().len() }
+    }
+
     /// The encoder for one chunk.
     pub fn encoder(&self) -> &Executor<T> {
         &self.encoder
     }
 
-    /// The objective, with the projections of the last batch.
-    pub fn objective(&self) -> &Objective<T> {
-        &self.objective
+    /// The criterion, as the last batch left it.
+    pub fn criterion(&self) -> &C {
+        &self.criterion
     }
 
-    /// Slot vectors of the last batch at block `3 + scale`, `(clips, N_k, C_k)`.
-    pub fn slots(&self, scale: usize) -> &[T] {
-        &self.slots[scale]
+    /// The same, to prepare it for a batch.
+    pub fn criterion_mut(&mut self) -> &mut C {
+        &mut self.criterion
+    }
+
+    /// Output `i` of the backbone for the last batch, `(clips, …)`: for pretraining the slot vectors at block `3 + i`.
+    pub fn output(&self, i: usize) -> &[T] {
+        &self.outputs[i]
     }
 
     /// The loss of a batch and its gradient. `fill(clips, input)` writes those clips, `(clips, T, H, W, 3)`
-    /// each; it is asked for every clip once, or twice if the batch takes several chunks.
+    /// each; it is asked for every clip once, or twice if the batch takes several chunks and the backbone learns.
     ///
     /// # Errors
     /// Those of `fill`.
@@ -208,17 +250,19 @@ impl<T: Real> Network<T> {
         for first in (0..self.clips).step_by(self.chunk) {
             self.encode(first, &mut fill)?;
         }
-        let [a, b, c] = &mut self.d_slots;
-        let slots = [0, 1, 2].map(|k| &self.slots[k][..]);
-        let losses = self.objective.evaluate(&self.params, slots, [a, b, c], &mut self.gradients);
+        let losses =
+            self.criterion.evaluate(&self.params, &self.outputs, &mut self.d_outputs, &mut self.gradients);
+        if !self.trained {
+            return Ok(losses);
+        }
         for first in (0..self.clips).step_by(self.chunk) {
             if !whole {
                 self.encode(first, &mut fill)?;
             }
-            for k in 0..3 {
+            for (k, d_output) in self.d_outputs.iter().enumerate() {
                 let to = self.encoder.output_gradient_mut(k);
                 let len = to.len() / self.chunk;
-                let from = &self.d_slots[k][first * len..];
+                let from = &d_output[first * len..];
                 let from = &from[..from.len().min(to.len())];
                 to[..from.len()].copy_from_slice(from);
                 to[from.len()..].fill(T::ZERO); // clips past the end of the batch have no part in the loss
@@ -229,8 +273,8 @@ impl<T: Real> Network<T> {
         Ok(losses)
     }
 
-    /// Encodes the chunk that starts at clip `first` and keeps its slot vectors. A last chunk that the batch
-    /// does not fill is padded with clips of zeros.
+    /// Encodes the chunk that starts at clip `first` and keeps its outputs. A last chunk that the batch does not
+    /// fill is padded with clips of zeros.
     fn encode(
         &mut self,
         first: usize,
@@ -243,10 +287,10 @@ impl<T: Real> Network<T> {
         fill(clips.clone(), used)?;
         rest.fill(T::ZERO);
         self.encoder.forward(&self.params);
-        for k in 0..3 {
+        for (k, output) in self.outputs.iter_mut().enumerate() {
             let from = self.encoder.output(k);
             let len = from.len() / self.chunk;
-            self.slots[k][clips.start * len..clips.end * len].copy_from_slice(&from[..clips.len() * len]);
+            output[clips.start * len..clips.end * len].copy_from_slice(&from[..clips.len() * len]);
         }
         Ok(())
     }

@@ -72,16 +72,17 @@ impl Curve {
 pub(super) struct Curves {
     total: Curve,
     terms: BTreeMap<&'static str, Curve>,
+    accuracy: Curve,
     lr: Curve,
 }
 
-/// A reference: the loss of embeddings that tell nothing apart.
+/// A reference: the loss of a network that tells nothing apart.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Chance {
-    /// Of one term.
-    pub term: f64,
-    /// Of the weighted sum.
-    pub total: f64,
+pub(super) enum Chance {
+    /// In pretraining: of one contrastive term, and of their weighted sum.
+    Terms { term: f64, total: f64 },
+    /// In fine-tuning: this many classes.
+    Classes(usize),
 }
 
 impl Curves {
@@ -90,12 +91,13 @@ impl Curves {
         let step = record.step as f64;
         self.total.add(step, record.loss);
         self.lr.add(step, record.lr);
+        self.accuracy.add(step, record.accuracy.unwrap_or(f64::NAN));
         for (name, value) in record.terms() {
             self.terms.entry(name).or_default().add(step, value);
         }
     }
 
-    /// The picture: total, terms, learning rate, one above the other over the same steps.
+    /// The picture: loss, its terms or the accuracy, learning rate, one above the other over the same steps.
     pub fn svg(&self, chance: Chance) -> String {
         let mut svg = String::new();
         self.draw(&mut svg, chance).expect("drawing into memory cannot fail");
@@ -108,22 +110,39 @@ impl Curves {
         let (total, rest) = root.split_vertically(370);
         let (terms, lr) = rest.split_vertically(370);
         let black = RGBColor(40, 40, 40);
-        let reference = |label, value| (label, value, GREEN_GREY);
-        Panel { title: "Contrastive loss, weighted sum", y: "loss (nats)", tall: true }.draw(
-            &total,
-            &[("sum", &self.total, black)],
-            Some(reference("chance: ln B times the weights", chance.total)),
-        )?;
-        let lines: Vec<_> = COLOURS
-            .iter()
-            .filter_map(|(name, colour)| Some((*name, self.terms.get(name)?, *colour)))
-            .collect();
-        Panel {
-            title: "Terms: spatial (s) and temporal (t) contrast at blocks 3, 4, 5",
-            y: "loss (nats)",
-            tall: true,
+        let reference = |label, value| Some((label, value, GREEN_GREY));
+        match chance {
+            Chance::Terms { term, total: sum } => {
+                Panel { title: "Contrastive loss, weighted sum", y: "loss (nats)", tall: true }.draw(
+                    &total,
+                    &[("sum", &self.total, black)],
+                    reference("chance: ln B times the weights", sum),
+                )?;
+                let lines: Vec<_> = COLOURS
+                    .iter()
+                    .filter_map(|(name, colour)| Some((*name, self.terms.get(name)?, *colour)))
+                    .collect();
+                Panel {
+                    title: "Terms: spatial (s) and temporal (t) contrast at blocks 3, 4, 5",
+                    y: "loss (nats)",
+                    tall: true,
+                }
+                .draw(&terms, &lines, reference("chance: ln B", term))?;
+            }
+            Chance::Classes(classes) => {
+                Panel { title: "Cross-entropy", y: "loss (nats)", tall: true }.draw(
+                    &total,
+                    &[("mean over clips", &self.total, black)],
+                    reference("chance: ln of the number of classes", (classes as f64).ln()),
+                )?;
+                Panel { title: "Clips of the batch that are classified right", y: "fraction", tall: true }
+                    .draw(
+                        &terms,
+                        &[("accuracy", &self.accuracy, black)],
+                        reference("chance: one class in so many", 1.0 / classes as f64),
+                    )?;
+            }
         }
-        .draw(&terms, &lines, Some(reference("chance: ln B", chance.term)))?;
         Panel { title: "Learning rate", y: "learning rate", tall: false }.draw(
             &lr,
             &[("lr", &self.lr, black)],
@@ -237,7 +256,7 @@ mod tests {
         curves
     }
 
-    const CHANCE: Chance = Chance { term: 3.178, total: 5.56 };
+    const CHANCE: Chance = Chance::Terms { term: 3.178, total: 5.56 };
 
     #[test]
     fn the_picture_has_axes_legend_and_only_the_terms_that_are_on() {
@@ -253,10 +272,11 @@ mod tests {
     fn any_history_can_be_drawn() {
         Curves::default().svg(CHANCE);
         history(1).svg(CHANCE);
+        history(9).svg(Chance::Classes(15));
         let mut odd = history(3);
         odd.add(&Record { step: 4, loss: f64::NAN, lr: f64::INFINITY, ..Record::default() });
         odd.add(&Record { step: 5, loss: -1e300, lr: 1e300, ..Record::default() });
-        odd.svg(Chance { term: 0.0, total: f64::NAN });
+        odd.svg(Chance::Terms { term: 0.0, total: f64::NAN });
     }
 
     #[test]

@@ -1,37 +1,20 @@
-//! `pretrain`: joins a data set, a network and a run's folder.
+//! `pretrain`: which videos, and which training step.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 
-use super::checkpoint::DataIdentity;
 use super::config::Config;
 use super::cuda::{CudaNetworkPlan, CudaRun, CudaTrainStep};
 use super::network::NetworkPlan;
-use super::run::Step;
-use super::run::{Rehearsal, Run, Summary};
-use super::run_folder::{Resume, RunFolder};
+use super::run::{Rehearsal, Run, Step, Summary};
+use super::session::{Material, Place, open_data};
 use super::step::TrainStep;
 use crate::data::lists::{Part, Split, aliases};
-use crate::data::sampler::Sampler;
-use crate::data::{Dataset, Loader, LoaderOptions};
+use crate::data::{Dataset, Loader};
 use crate::device::{Device, host, require_memory};
 use crate::graph::Backend;
 use crate::ops::Precision;
 use crate::{Error, Result};
-
-/// What changes nothing about the result of a run.
-#[derive(Clone, Debug)]
-pub struct Place {
-    /// The run's folder.
-    pub out: PathBuf,
-    /// Where in it to begin.
-    pub resume: Resume,
-    /// Threads that compute; 0: as many as there are cores.
-    pub threads: usize,
-    /// Where to compute.
-    pub backend: Backend,
-}
 
 /// Pretrains to the end, or to the first reason to stop.
 ///
@@ -54,46 +37,10 @@ fn with_run<T: Send>(
     place: &Place,
     act: impl FnOnce(Run<'_, Box<dyn Step>, Loader>) -> Result<T> + Send,
 ) -> Result<T> {
-    if config.data.shards.is_empty() {
-        return Err(Error::usage(
-            "no data set is given",
-            "give --data a folder that `hdc ingest` or `hdc synth` wrote",
-        ));
-    }
-    let dataset = Arc::new(Dataset::open(Path::new(&config.data.shards))?);
+    let dataset = open_data(config)?;
     let videos = chosen(config, &dataset)?;
-    // Here as well as in the loader, so that too few videos leave no folder behind.
-    Sampler::new(videos.len(), config.train.batch, config.train.seed)?;
-    let data = DataIdentity::of(videos.iter().map(|&v| dataset.video(v).key.as_str()));
-
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(place.threads).build().map_err(|e| {
-        Error::device(
-            format!("{} threads cannot be started: {e}", place.threads),
-            "give --threads a smaller number",
-        )
-    })?;
-    pool.install(|| {
-        // Before the folder, so that too little memory leaves none behind; on these threads, for the sizes of
-        // workspaces follow their number.
-        let total_steps = config.total_steps(videos.len());
-        let step = step(config, &place.backend, &dataset, &videos, total_steps)?;
-        let folder = RunFolder::open(&place.out)?;
-        let start = folder.start(&place.resume, config, data)?;
-        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-        let options = LoaderOptions {
-            clip: config.clip.clone(),
-            augment: config.augment.clone(),
-            batch: config.train.batch,
-            seed: config.train.seed,
-            spatial: config.loss.spatial,
-            temporal: config.loss.temporal,
-            videos: Some(videos),
-            threads: if config.data.workers == 0 { cores() } else { config.data.workers },
-            ahead: config.data.prefetch,
-        };
-        let batches = Loader::new(dataset, options, start.step())?;
-        act(Run { folder: &folder, start: &start, config, data, step, batches })
-    })
+    let material = Material { config, dataset: &dataset, videos: &videos };
+    material.run(place, |total_steps| step(config, &place.backend, &dataset, &videos, total_steps), act)
 }
 
 /// The training step of a configuration, initialised from its seed.

@@ -33,7 +33,10 @@ impl Moving {
 
     fn line(&self, record: &Record, total: u64) -> String {
         let step_s = self.step_s.unwrap_or_default().max(1e-9);
-        let terms: String = record.terms().map(|(name, term)| format!(" {name} {term:.2}")).collect();
+        let mut terms: String = record.terms().map(|(name, term)| format!(" {name} {term:.2}")).collect();
+        if let Some(accuracy) = record.accuracy {
+            terms = format!(" {:.0}% right", 100.0 * accuracy);
+        }
         let left = Duration::from_secs_f64((step_s * total.saturating_sub(record.step) as f64).min(1e9));
         let left = Duration::from_secs(left.as_secs_f64().round() as u64);
         // The terms come last: a narrow terminal cuts there.

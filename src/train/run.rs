@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::checkpoint::{self, Checkpoint, DataIdentity};
 use super::config::Config;
+use super::criterion::Criterion;
 use super::journal::Journal;
 use super::metrics::Record;
 use super::run_folder::{RunFolder, Start};
@@ -53,7 +54,7 @@ pub trait Step: Send {
     fn peak_bytes(&self) -> usize;
 }
 
-impl Step for TrainStep {
+impl<C: Criterion<f32>> Step for TrainStep<C> {
     fn finish(&mut self, batch: &Batch) -> Result<StepReport> {
         self.run(batch)
     }
@@ -192,6 +193,8 @@ pub struct Run<'a, S, B> {
     pub step: S,
     /// The batches from the start's step on.
     pub batches: B,
+    /// What is said of how it was made, when it starts at step 0.
+    pub note: Option<String>,
 }
 
 impl<S: Step, B: Batches> Run<'_, S, B> {
@@ -212,6 +215,9 @@ impl<S: Step, B: Batches> Run<'_, S, B> {
             Some((path, _)) => format!("going on after step {first} of {total}, from {}", path.display()),
             None => format!("starting, {total} steps"),
         })?;
+        if let Some(note) = self.note.as_deref().filter(|_| first == 0) {
+            journal.say(note)?;
+        }
 
         let mut saved = self.start.saved();
         let mut done = first;
@@ -350,11 +356,9 @@ impl<S: Step, B: Batches> Run<'_, S, B> {
 fn checked(report: Result<StepReport>, step: u64, batch: &Batch) -> Result<StepReport> {
     let (what, hint) = match report {
         Err(Error::NonFinite { what, hint }) => (what, hint),
-        Ok(report)
-            if !(report.contrastive.is_finite() && report.l2.is_finite() && report.grad_norm.is_finite()) =>
-        {
+        Ok(report) if !(report.loss.is_finite() && report.l2.is_finite() && report.grad_norm.is_finite()) => {
             (
-                format!("loss {}, L2 {}, gradient norm {}", report.contrastive, report.l2, report.grad_norm),
+                format!("loss {}, L2 {}, gradient norm {}", report.loss, report.l2, report.grad_norm),
                 "lower optim.lr, set optim.clip_norm, or look at these videos".into(),
             )
         }

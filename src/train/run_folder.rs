@@ -184,7 +184,7 @@ impl RunFolder {
         self.remove_temporaries(&self.path)?;
         self.remove_temporaries(&checkpoints)?;
         let text = config.to_toml()?;
-        let head = "# The resolved configuration of this run; `hdc pretrain --config` takes it.\n";
+        let head = "# The resolved configuration of this run; `--config` takes it.\n";
         atomic::write_with(&self.path.join("config.toml"), |out| write!(out, "{head}{text}"))
     }
 

@@ -2,7 +2,9 @@
 
 use rayon::prelude::*;
 
+use super::criterion::Criterion;
 use super::network::{Network, NetworkPlan};
+use super::objective::Objective;
 use crate::data::{Batch, ClipConfig};
 use crate::models::{self, Init};
 use crate::ops::augment;
@@ -13,14 +15,16 @@ use crate::{Error, Result};
 /// Figures of a finished step.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StepReport {
-    /// The weighted contrastive terms.
-    pub contrastive: f64,
+    /// What is minimised, but for the L2 term: the weighted contrastive terms, or the mean cross-entropy.
+    pub loss: f64,
     /// `l2·Σw²`.
     pub l2: f64,
     /// Unweighted spatial terms at blocks 3, 4, 5; `None` where switched off.
     pub spatial: [Option<f64>; 3],
     /// Unweighted temporal terms at blocks 3, 4, 5; `None` where switched off.
     pub temporal: [Option<f64>; 3],
+    /// Fraction of the clips that were classified right, in fine-tuning.
+    pub accuracy: Option<f64>,
     /// Learning rate used.
     pub lr: f64,
     /// Euclidean norm of the whole gradient, L2 part included, before any clipping.
@@ -32,7 +36,7 @@ pub struct StepReport {
 pub struct TrainState {
     /// Completed steps.
     pub step: u64,
-    /// Every parameter of backbone and heads.
+    /// Every parameter of the backbone and of what follows it.
     pub weights: Vec<NamedTensor>,
     /// The momentum of each, under the same names.
     pub momentum: Vec<NamedTensor>,
@@ -40,8 +44,8 @@ pub struct TrainState {
 
 /// The network, its optimiser and every buffer of a step, allocated once.
 #[derive(Debug)]
-pub struct TrainStep {
-    network: Network<f32>,
+pub struct TrainStep<C = Objective<f32>> {
+    network: Network<f32, C>,
     optimiser: Optimiser<f32>,
     crop: usize,
     frames: usize,
@@ -49,11 +53,11 @@ pub struct TrainStep {
     peak_bytes: usize,
 }
 
-impl TrainStep {
+impl<C: Criterion<f32>> TrainStep<C> {
     /// Allocates a step as planned, for clips of `clip`; the network is initialised from `seed`. `total_steps`
     /// is the length of the whole run, on which a schedule may depend.
     pub fn new(
-        plan: NetworkPlan<f32>,
+        plan: NetworkPlan<f32, C>,
         clip: &ClipConfig,
         init: Init,
         optim: &OptimConfig,
@@ -64,7 +68,8 @@ impl TrainStep {
         let mut network = Network::new(plan);
         let (layout, params, _) = network.parts_mut();
         models::initialise(layout, init, seed, params);
-        let optimiser = Optimiser::new(optim, total_steps, layout);
+        let frozen = network.frozen();
+        let optimiser = Optimiser::new(optim, total_steps, network.layout(), frozen);
         Self { network, optimiser, crop: clip.crop, frames: clip.frames, step: 0, peak_bytes }
     }
 
@@ -78,6 +83,7 @@ impl TrainStep {
     /// # Errors
     /// [`Error::NonFinite`] if the loss or the gradient is not finite; then nothing was updated.
     pub fn run(&mut self, batch: &Batch) -> Result<StepReport> {
+        self.network.criterion_mut().prepare(batch)?;
         let (crop, clip) = (self.crop, self.frames * self.crop * self.crop * 3);
         let losses = self.network.forward_backward(|clips, input| {
             input.par_chunks_mut(clip).zip(&batch.clips[clips]).try_for_each(|(input, clip)| {
@@ -101,13 +107,19 @@ impl TrainStep {
         let lr = self.optimiser.update(self.step, layout, params, gradients);
         self.step += 1;
         Ok(StepReport {
-            contrastive: losses.total,
+            loss: losses.total,
             l2,
             spatial: losses.spatial,
             temporal: losses.temporal,
+            accuracy: losses.accuracy,
             lr,
             grad_norm: gradient_norm,
         })
+    }
+
+    /// The criterion, to tell it what no batch does.
+    pub fn criterion_mut(&mut self) -> &mut C {
+        self.network.criterion_mut()
     }
 
     /// A copy of the state.

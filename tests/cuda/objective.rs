@@ -7,6 +7,7 @@ use hdc::graph::cuda_tensor::{from_device, to_device};
 use hdc::models::head_params;
 use hdc::ops::{Precision, pitch};
 use hdc::tensor::random::Stream;
+use hdc::train::Criterion;
 use hdc::train::objective::{CudaHeads, CudaObjective, LossConfig, Objective, Reduction, roles};
 use ptxsim::device::{Architecture, Device as Gpu};
 use ptxsim::launch::{Config, Options, launch};
@@ -46,13 +47,7 @@ fn check(config: &LossConfig) {
     let mut d_slots = slots.each_ref().map(|v| vec![f64::NAN; v.len()]);
     let mut gradients = vec![0.0; layout.len()];
     let wide_slots = slots.each_ref().map(|v| wide(v));
-    let [a, b, c] = &mut d_slots;
-    let want = objective.evaluate(
-        &wide(&params),
-        wide_slots.each_ref().map(Vec::as_slice),
-        [a, b, c],
-        &mut gradients,
-    );
+    let want = objective.evaluate(&wide(&params), &wide_slots, &mut d_slots, &mut gradients);
 
     // On the device: parameters one after the other, each in an allocation of its own.
     let holding = |bytes: &[u8]| Memory::holding(&device, "test data", bytes).unwrap();

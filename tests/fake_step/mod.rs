@@ -54,12 +54,7 @@ impl Step for FakeStep {
             }
         }
         self.state.step += 1;
-        Ok(StepReport {
-            contrastive: sum,
-            spatial: [Some(sum), None, None],
-            lr: 0.1,
-            ..StepReport::default()
-        })
+        Ok(StepReport { loss: sum, spatial: [Some(sum), None, None], lr: 0.1, ..StepReport::default() })
     }
 
     fn state(&self) -> Result<TrainState> {

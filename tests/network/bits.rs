@@ -2,7 +2,7 @@
 
 use hdc::models::Backbone;
 use hdc::optim::OptimConfig;
-use hdc::train::objective::{LossConfig, Losses};
+use hdc::train::{Losses, objective::LossConfig};
 use hdc::train::{NetworkPlan, StepReport, TrainState, TrainStep};
 use hdc::{data::ClipConfig, models::Init};
 
@@ -80,7 +80,7 @@ fn a_seed_gives_the_same_run_again_and_another_seed_another() {
         assert!(train(backbone, Some(4), 7, 0) == run, "{backbone:?} in chunks");
         let (other_seed, other_data) = (train(backbone, None, 8, 0), train(backbone, None, 7, 9));
         for (other, what) in [(other_seed, "seed"), (other_data, "data")] {
-            assert_ne!(other.0[0].contrastive, run.0[0].contrastive, "{backbone:?}, another {what}");
+            assert_ne!(other.0[0].loss, run.0[0].loss, "{backbone:?}, another {what}");
             for (other, run) in other.1.weights.iter().zip(&run.1.weights) {
                 assert_ne!(other.data, run.data, "{backbone:?}, another {what}: {}", run.name);
             }

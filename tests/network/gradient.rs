@@ -3,6 +3,7 @@
 use hdc::graph::Executor;
 use hdc::models::{self, Backbone, PROJECTION};
 use hdc::tensor::random::Stream;
+use hdc::train::Criterion;
 use hdc::train::objective::{LossConfig, Objective, Reduction};
 
 use crate::Net;
@@ -44,7 +45,7 @@ fn net(backbone: Backbone, loss: &LossConfig, seed: u64) -> Net<f64> {
     net.run();
     let layout = net.network.layout().clone();
     for k in 0..3 {
-        let [anchor, spatial, _, temporal] = net.network.objective().projections(k).map(<[f64]>::to_vec);
+        let [anchor, spatial, _, temporal] = net.network.criterion().projections(k).map(<[f64]>::to_vec);
         for (role, projections) in [('o', anchor), ('s', spatial), ('t', temporal)] {
             let name = format!("heads.{role}{}.bias", k + 3);
             let bias = layout.params().iter().find(|p| p.name == name).unwrap().range.clone();
@@ -74,7 +75,7 @@ impl Forward {
         let graph = models::encoder(&net.model, dims[0], [dims[1], dims[2], dims[3]], false).unwrap();
         let unused = [0, 1, 2, 3].map(|k| match k {
             3 => vec![0.0; layout.len()],
-            k => vec![0.0; net.network.slots(k).len()],
+            k => vec![0.0; net.network.output(k).len()],
         });
         Self {
             encoder: Executor::new(graph, layout, false),
@@ -87,9 +88,9 @@ impl Forward {
     fn loss(&mut self, params: &[f64]) -> f64 {
         self.encoder.input_mut().copy_from_slice(&self.input);
         self.encoder.forward(params);
-        let slots = [0, 1, 2].map(|k| self.encoder.output(k));
-        let [a, b, c, gradients] = &mut self.unused;
-        self.objective.evaluate(params, slots, [a, b, c], gradients).total
+        let slots = [0, 1, 2].map(|k| self.encoder.output(k).to_vec());
+        let (d_slots, gradients) = self.unused.split_at_mut(3);
+        self.objective.evaluate(params, &slots, d_slots, &mut gradients[0]).total
     }
 }
 

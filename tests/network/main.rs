@@ -9,7 +9,10 @@ mod tiny;
 use hdc::models::{self, Init, ModelConfig};
 use hdc::tensor::Real;
 use hdc::tensor::random::Stream;
-use hdc::train::objective::{LossConfig, Losses, roles};
+use hdc::train::{
+    Losses,
+    objective::{LossConfig, roles},
+};
 use hdc::train::{Network, NetworkPlan};
 
 /// A network with a batch of noise.

@@ -3,7 +3,7 @@
 
 mod parse;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -117,6 +117,32 @@ impl Split {
         }
         Ok(found)
     }
+}
+
+/// Every video of the data set with its class: what the data set stores under the name `label`.
+///
+/// # Errors
+/// Videos without such a label, with the labels that there are.
+pub fn whole(dataset: &Dataset, label: &str) -> Result<Vec<Labelled>> {
+    let (mut found, mut without) = (Vec::with_capacity(dataset.len()), Vec::new());
+    for (video, info) in dataset.videos().enumerate() {
+        match info.labels.get(label) {
+            Some(class) => found.push(Labelled { video, label: class.clone() }),
+            None => without.push(info.key.as_str()),
+        }
+    }
+    let Some(first) = without.first() else { return Ok(found) };
+    let names: BTreeSet<&str> = dataset.videos().flat_map(|v| v.labels.keys().map(String::as_str)).collect();
+    let names: Vec<&str> = names.into_iter().collect();
+    let (count, all) = (without.len(), dataset.len());
+    Err(Error::data(
+        dataset.root(),
+        format!("{count} of {all} videos have no label named {label:?}, such as {first}"),
+        match names.as_slice() {
+            [] => "the data set has no labels at all: give lists that have".into(),
+            names => format!("give --label one of: {}", names.join(", ")),
+        },
+    ))
 }
 
 /// Keys under which a listed video may be stored: as written; its folder with spaces for underscores or the

@@ -13,8 +13,8 @@ use crate::ops::{Precision, pitch};
 use crate::optim::{Optimiser, learning_rate};
 use crate::tensor::layout::channels_first;
 use crate::tensor::{NamedTensor, Real};
+use crate::train::Losses;
 use crate::train::cuda::{CudaNetwork, CudaNetworkPlan};
-use crate::train::objective::Losses;
 use crate::train::{Network, NetworkPlan};
 
 /// Values by the golden's name and in its layout.
@@ -53,7 +53,7 @@ impl<T: Real> CpuEngine<T> {
         let graph = models::encoder::<T>(&setup.model, setup.videos, setup.extents, true)?;
         Ok(Self {
             network,
-            optimiser: Optimiser::new(&setup.optim, setup.steps as u64, &layout),
+            optimiser: Optimiser::new(&setup.optim, setup.steps as u64, &layout, 0),
             features: Executor::new(graph, &layout, false),
             input: input.iter().map(|&v| T::from_f64(v.into())).collect(),
         })
@@ -90,8 +90,8 @@ impl<T: Real> Engine for CpuEngine<T> {
 
     fn record(&self, out: &mut Tensors) -> Result<()> {
         for k in 0..3 {
-            add_slots(k, self.network.slots(k), out);
-            add_projections(k, self.network.objective().projections(k), out);
+            add_slots(k, self.network.output(k), out);
+            add_projections(k, self.network.criterion().projections(k), out);
         }
         for (prefix, flat) in [("param", &self.network.params), ("grad", &self.network.gradients)] {
             add_flat(prefix, self.network.layout(), flat, out);

@@ -18,6 +18,7 @@ use crate::optim::{OptimConfig, Optimiser};
 use crate::tensor::layout::{channels_first, channels_last};
 use crate::tensor::random::Stream;
 use crate::tensor::{Dtype, Real, Shape};
+use crate::train::Criterion;
 use crate::train::objective::{LossConfig, Objective, Reduction};
 use crate::{Error, Result};
 
@@ -309,8 +310,7 @@ impl Case<'_> {
         let config = LossConfig { reduction: Reduction::Sum, ..Default::default() };
         let (slots, channels) = (extents.map(|e| e[1]), extents.map(|e| e[2]));
         let mut objective = Objective::new(&config, extents[0][0], slots, channels, &layout)?;
-        let [a, b, c] = &mut dx;
-        let losses = objective.evaluate(&params, [&x[0], &x[1], &x[2]], [a, b, c], &mut gradients);
+        let losses = objective.evaluate(&params, &x, &mut dx, &mut gradients);
         self.put(out, "total", &[losses.total]);
         for (k, block) in BLOCKS.into_iter().enumerate() {
             for (letter, term) in [("s", losses.spatial[k]), ("t", losses.temporal[k])] {
@@ -364,7 +364,7 @@ impl Case<'_> {
         params[places[1].clone()].copy_from_slice(&b);
         let (mut ws, mut bs) = (Vec::new(), Vec::new());
         let steps = gw.len() / w.len();
-        let mut optimiser = Optimiser::new(&config, steps as u64, &layout);
+        let mut optimiser = Optimiser::new(&config, steps as u64, &layout, 0);
         for step in 0..steps {
             gradients[places[0].clone()].copy_from_slice(&gw[step * w.len()..][..w.len()]);
             gradients[places[1].clone()].copy_from_slice(&gb[step * b.len()..][..b.len()]);

@@ -34,7 +34,8 @@ pub(super) fn faults(c: &Config) -> Vec<Fault> {
     };
     whole("data.workers", c.data.workers as u64, 0..=1024);
     whole("data.prefetch", c.data.prefetch as u64, 1..=1024);
-    whole("train.batch", c.train.batch as u64, 2..=65_536); // one video has no negatives
+    let fewest = if c.classify.is_some() { 1 } else { 2 }; // one video has no negatives
+    whole("train.batch", c.train.batch as u64, fewest..=65_536);
     whole("train.steps", c.train.steps, 0..=1_000_000_000);
     whole("train.epochs", c.train.epochs, 0..=1_000_000_000);
     whole("train.chunk", c.train.chunk as u64, 0..=1_000_000);
@@ -75,6 +76,14 @@ pub(super) fn faults(c: &Config) -> Vec<Fault> {
             && off(c.loss.temporal, &c.loss.beta),
         "every weight of what is switched on is zero, so nothing is learned; give one block a weight, as in [0, 0, 1]",
     );
+
+    if let Some(classify) = &c.classify {
+        refuse(
+            "classify.dropout",
+            !(0.0..1.0).contains(&classify.dropout),
+            "must be from 0 (off) to below 1, such as 0.5",
+        );
+    }
 
     refuse(
         "optim.lr",

@@ -1,6 +1,7 @@
 //! The configuration of a run: its sections, where they come from, and what is refused.
 
 mod check;
+mod classify;
 mod preset;
 mod sources;
 
@@ -13,6 +14,7 @@ use crate::models::ModelConfig;
 use crate::optim::{OptimConfig, Schedule};
 use crate::{Error, Result};
 
+pub use classify::ClassifyConfig;
 pub use preset::Preset;
 pub use sources::Sources;
 
@@ -30,8 +32,11 @@ pub struct Config {
     pub augment: AugmentConfig,
     /// The network.
     pub model: ModelConfig,
-    /// The objective.
+    /// The objective of pretraining.
     pub loss: LossConfig,
+    /// Fine-tuning; absent from a pretraining.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub classify: Option<ClassifyConfig>,
     /// The optimiser.
     pub optim: OptimConfig,
     /// How much is trained.
@@ -104,6 +109,7 @@ impl Default for Config {
             augment: AugmentConfig::default(),
             model: ModelConfig::default(),
             loss: LossConfig::default(),
+            classify: None,
             optim: OptimConfig::default(),
             train: TrainConfig { batch: 128, steps: 0, epochs: 200, seed: 0, chunk: 0 },
             checkpoint: CheckpointConfig { every: 200, keep: 3 },
@@ -113,12 +119,31 @@ impl Default for Config {
 }
 
 impl Config {
+    /// The paper's settings of fine-tuning with C3D: a tenth of the learning rate, clips without changes of colour. The
+    /// length is ours: the paper's is not in the text we follow.
+    pub fn fine_tuning() -> Self {
+        let paper = Self::default();
+        Self {
+            augment: AugmentConfig { colour_p: 0.0, replicate_p: 0.0, ..paper.augment },
+            classify: Some(ClassifyConfig::default()),
+            optim: OptimConfig { lr: 0.01, ..paper.optim },
+            train: TrainConfig { batch: 32, epochs: 150, ..paper.train },
+            ..paper
+        }
+    }
+
+    /// Frames, height and width of a clip.
+    pub fn extents(&self) -> [usize; 3] {
+        [self.clip.frames, self.clip.crop, self.clip.crop]
+    }
+
     /// Reads a `config.toml`; keys that it lacks take their defaults.
     ///
     /// # Errors
     /// [`Error::Io`] if it cannot be read, [`Error::Config`] with every fault in it.
     pub fn load(path: &std::path::Path) -> Result<Self> {
-        Sources::default().file(path)?.resolve()
+        let text = std::fs::read_to_string(path).map_err(|e| Error::io("read", path, e))?;
+        Self::parse(&text, &path.display().to_string())
     }
 
     /// Parses the text of a `config.toml` that came from `origin`.
@@ -126,7 +151,9 @@ impl Config {
     /// # Errors
     /// [`Error::Config`] with every fault in it.
     pub fn parse(text: &str, origin: &str) -> Result<Self> {
-        Sources::default().text(text, origin).resolve()
+        let fine_tuning = text.parse::<Table>().is_ok_and(|t| t.contains_key("classify"));
+        let sources = if fine_tuning { Sources::fine_tuning() } else { Sources::default() };
+        sources.text(text, origin).resolve()
     }
 
     /// The text of `config.toml`.
@@ -147,8 +174,11 @@ impl Config {
         }
     }
 
-    /// Clips encoded in a step: anchors, and one variant a video for each kind of contrast.
+    /// Clips encoded in a step: one a video; in pretraining anchors, and one variant a video for each kind of contrast.
     pub fn clips_a_step(&self) -> usize {
+        if self.classify.is_some() {
+            return self.train.batch;
+        }
         self.train.batch * (1 + usize::from(self.loss.spatial) + usize::from(self.loss.temporal))
     }
 
@@ -156,6 +186,11 @@ impl Config {
     /// Where data lie, threads, chunks, saving and reporting may differ; so may the length, unless the
     /// schedule depends on it.
     pub fn differences(&self, stored: &Self) -> Vec<String> {
+        match (&self.classify, &stored.classify) {
+            (None, Some(_)) => return vec!["the run fine-tunes, now is a pretraining".into()],
+            (Some(_), None) => return vec!["the run pretrains, now is a fine-tuning".into()],
+            _ => {}
+        }
         let (now, then) = (self.flat(), stored.flat());
         now.iter()
             .zip(&then)

@@ -11,14 +11,35 @@ use crate::{Error, Result};
 /// Sources of a configuration, each overriding the ones before.
 #[derive(Debug, Default)]
 pub struct Sources {
+    base: Config,
     layers: Vec<(String, Table)>,
     faults: Vec<String>,
 }
 
 impl Sources {
-    /// Adds a preset.
-    pub fn preset(self, preset: Preset) -> Self {
-        self.text(preset.text(), &format!("preset {}", preset.name()))
+    /// Those of a fine-tuning, over its own defaults.
+    pub fn fine_tuning() -> Self {
+        Self { base: Config::fine_tuning(), ..Self::default() }
+    }
+
+    /// Adds a preset; to a fine-tuning only its network and its clips, for the rest is about pretraining.
+    pub fn preset(mut self, preset: Preset) -> Self {
+        let origin = format!("preset {}", preset.name());
+        if self.base.classify.is_none() {
+            return self.text(preset.text(), &origin);
+        }
+        let mut table: Table = preset.text().parse().expect("presets are TOML, by a test");
+        table.retain(|section, _| matches!(section, "model" | "clip"));
+        self.layers.push((origin, table));
+        self
+    }
+
+    /// Adds the network and the clips of another run, called `origin` in faults.
+    pub fn network_of(mut self, config: &Config, origin: &str) -> Self {
+        let mut table = config.table();
+        table.retain(|section, _| matches!(section, "model" | "clip"));
+        self.layers.push((origin.into(), table));
+        self
     }
 
     /// Adds a TOML file.
@@ -42,7 +63,10 @@ impl Sources {
     /// Adds one `section.key=value`; the value is TOML, and quotes around text may be left out.
     pub fn set(mut self, assignment: &str) -> Self {
         match assignment.split_once('=') {
-            Some((key, text)) => self.put(key.trim(), parse_value(key.trim(), text.trim()), "--set"),
+            Some((key, text)) => {
+                let value = parse_value(&self.base, key.trim(), text.trim());
+                self.put(key.trim(), value, "--set");
+            }
             None => self.faults.push(format!(
                 "`--set {assignment}` has no `=`: write section.key=value, as in loss.tau=0.1"
             )),
@@ -74,8 +98,8 @@ impl Sources {
     /// [`Error::Config`] with every unknown key (and the nearest known one), every value of a wrong type and
     /// every value out of range.
     pub fn resolve(self) -> Result<Config> {
-        let Self { layers, mut faults } = self;
-        let mut config = Config::default();
+        let Self { base, layers, mut faults } = self;
+        let mut config = base;
         for (origin, layer) in &layers {
             overlay(&mut config, layer, origin, &mut faults);
         }
@@ -101,8 +125,8 @@ fn has(layer: &Table, section: &str, key: &str) -> bool {
 }
 
 /// The right side of a setting: TOML, or plain text where the key holds text or TOML makes no sense of it.
-fn parse_value(key: &str, text: &str) -> Value {
-    let holds_text = Config::default().flat().iter().any(|(k, v)| k == key && v.is_str());
+fn parse_value(base: &Config, key: &str, text: &str) -> Value {
+    let holds_text = base.flat().iter().any(|(k, v)| k == key && v.is_str());
     match format!("v = {text}")
         .parse::<Table>()
         .ok()
@@ -131,15 +155,17 @@ fn overlay(config: &mut Config, layer: &Table, origin: &str, faults: &mut Vec<St
             (Some(_), _) => {
                 faults.push(format!(
                     "{section} = {values}: is a section; set one of its keys, {} ({origin})",
-                    keys_of(section)
+                    keys_of(config, section)
                 ));
             }
             (None, Value::Table(values)) if !values.is_empty() => {
                 faults.extend(
-                    values.keys().map(|key| format!("{} ({origin})", unknown(&format!("{section}.{key}")))),
+                    values
+                        .keys()
+                        .map(|key| format!("{} ({origin})", unknown(config, &format!("{section}.{key}")))),
                 );
             }
-            (None, _) => faults.push(format!("{} ({origin})", unknown(section))),
+            (None, _) => faults.push(format!("{} ({origin})", unknown(config, section))),
         }
     }
     // The last source to give a length decides in which unit.
@@ -161,7 +187,7 @@ fn try_value(
 ) -> Result<(), String> {
     let path = format!("{section}.{key}");
     let slot = table.get_mut(section).and_then(Value::as_table_mut).and_then(|t| t.get_mut(key));
-    let Some(slot) = slot else { return Err(unknown(&path)) };
+    let Some(slot) = slot else { return Err(unknown(config, &path)) };
     let before = std::mem::replace(slot, value.clone());
     match Config::deserialize_table(table) {
         Ok(changed) => {
@@ -189,9 +215,9 @@ impl Config {
     }
 }
 
-fn keys_of(section: &str) -> String {
+fn keys_of(config: &Config, section: &str) -> String {
     let prefix = format!("{section}.");
-    let keys = Config::default().flat();
+    let keys = config.flat();
     keys.iter()
         .filter(|(k, _)| k.starts_with(&prefix))
         .map(|(k, _)| k.as_str())
@@ -201,15 +227,15 @@ fn keys_of(section: &str) -> String {
 
 /// The line for a key that does not exist, with the nearest one that does. The key counts for most: a section
 /// is more often forgotten or mistaken than misspelt.
-fn unknown(path: &str) -> String {
+fn unknown(config: &Config, path: &str) -> String {
     let bare = |p: &str| p.rsplit('.').next().unwrap_or_default().to_owned();
     let score = |known: &str| {
         0.9 * strsim::normalized_damerau_levenshtein(&bare(path), &bare(known))
             + 0.1 * strsim::normalized_damerau_levenshtein(path, known)
     };
-    let known = Config::default().flat();
+    let known = config.flat();
     let nearest = known.iter().map(|(k, _)| (score(k), k)).max_by(|a, b| a.0.total_cmp(&b.0));
-    let there = match path.split_once('.').map(|(section, _)| keys_of(section)) {
+    let there = match path.split_once('.').map(|(section, _)| keys_of(config, section)) {
         Some(keys) if !keys.is_empty() => format!("there are {keys}"),
         _ => "sections are data, clip, augment, model, loss, optim, train, checkpoint and log".into(),
     };
@@ -295,6 +321,7 @@ mod tests {
 
     #[test]
     fn an_unknown_key_names_the_nearest() {
+        let unknown = |path| unknown(&Config::default(), path);
         assert!(unknown("loss.taus").contains("did you mean loss.tau?"));
         assert!(unknown("tau").contains("did you mean loss.tau?"));
         assert!(unknown("optim.tau").contains("did you mean loss.tau?"));

@@ -9,8 +9,8 @@ use crate::graph::{CUDA_ALIGNMENT, CudaLayout, CudaParams, CudaProgram, MemoryPl
 use crate::models::{self, ModelConfig, PROJECTION};
 use crate::ops::{Pass, Precision, WriteMode, pitch};
 use crate::optim::{CudaOptimiser, Figures, FlatArrays, OptimConfig};
-use crate::train::StepBytes;
-use crate::train::objective::{CudaHeads, CudaObjective, LossConfig, Losses, roles};
+use crate::train::objective::{CudaHeads, CudaObjective, LossConfig, roles};
+use crate::train::{Losses, StepBytes};
 use crate::{Error, Result};
 
 /// Positions of the clips of a chunk at most: kernels count them in 32 bits.

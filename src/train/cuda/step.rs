@@ -125,14 +125,15 @@ impl Step for CudaTrainStep {
         let figures = self.figures.as_slice::<Figures>()[0];
         let losses = self.network.plan().losses(figures.losses);
         let report = StepReport {
-            contrastive: losses.total,
+            loss: losses.total,
             l2: figures.l2,
             spatial: losses.spatial,
             temporal: losses.temporal,
+            accuracy: losses.accuracy,
             lr: figures.lr,
             grad_norm: figures.gradient_norm,
         };
-        for (what, value) in [("loss", report.contrastive + report.l2), ("gradient norm", report.grad_norm)] {
+        for (what, value) in [("loss", report.loss + report.l2), ("gradient norm", report.grad_norm)] {
             if !value.is_finite() {
                 return Err(Error::NonFinite {
                     what: format!("the {what} is {value}; nothing was updated"),

@@ -3,7 +3,7 @@
 
 use arrayvec::ArrayVec;
 
-use super::{LossConfig, Losses, Reduction, roles};
+use super::{LossConfig, Reduction, roles};
 use crate::Result;
 use crate::device::{Address, Command};
 use crate::graph::CUDA_ALIGNMENT;
@@ -12,6 +12,7 @@ use crate::ops::info_nce::{self, CudaTerm};
 use crate::ops::linear::{self, CudaLayer};
 use crate::ops::{CudaBackward, CudaForward, CudaGradient, Op, Precision, WriteMode, pitch, slot_pool};
 use crate::tensor::Shape;
+use crate::train::Losses;
 
 /// A buffer with its gradient behind it.
 #[derive(Clone, Copy, Debug)]

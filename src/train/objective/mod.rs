@@ -3,9 +3,9 @@
 
 mod config;
 mod cuda;
-mod head;
 mod scale;
 
+use super::criterion::{Criterion, Losses};
 use crate::Result;
 use crate::graph::ParamLayout;
 use crate::models::{Role, head_index, head_params};
@@ -14,17 +14,6 @@ use crate::tensor::Real;
 pub use config::{LossConfig, Reduction};
 pub use cuda::{CudaHeads, CudaObjective};
 use scale::{Scale, Setting};
-
-/// The terms of a step, each averaged or summed over the videos as configured, before its weight.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Losses {
-    /// Spatial contrast L_s at blocks 3, 4, 5; `None` where switched off.
-    pub spatial: [Option<f64>; 3],
-    /// Temporal contrast L_t at blocks 3, 4, 5; `None` where switched off.
-    pub temporal: [Option<f64>; 3],
-    /// Σ α·L_s + β·L_t.
-    pub total: f64,
-}
 
 /// The loss with every buffer that it needs.
 #[derive(Debug)]
@@ -78,24 +67,21 @@ impl<T: Real> Objective<T> {
         Ok(Self { config: config.clone(), videos, scales, workspace: vec![0; workspace], heads })
     }
 
-    /// Bytes of its buffers.
-    pub fn bytes(&self) -> usize {
-        self.scales.iter().map(Scale::bytes).sum::<usize>() + self.workspace.len() * size_of::<u64>()
-    }
-
     /// Projections at block `3 + scale` as the last [`Self::evaluate`] left them: the anchor's slots, the
     /// spatial variant's, `(videos, N_k, 128)`; the anchor's clips, the temporal variant's, `(videos, 128)`.
     pub fn projections(&self, scale: usize) -> [&[T]; 4] {
         self.scales[scale].projections()
     }
+}
 
-    /// The loss of the batch's slot vectors at blocks 3, 4, 5, each `(clips, N_k, C_k)` with one role after the
-    /// other; writes its gradients with respect to them and to the heads. A head that no term uses gets 0.
-    pub fn evaluate(
+impl<T: Real> Criterion<T> for Objective<T> {
+    /// `slots`: those of blocks 3, 4, 5, each `(clips, N_k, C_k)` with one role after the other. A head that no term uses
+    /// gets 0.
+    fn evaluate(
         &mut self,
         params: &[T],
-        slots: [&[T]; 3],
-        d_slots: [&mut [T]; 3],
+        slots: &[Vec<T>],
+        d_slots: &mut [Vec<T>],
         gradients: &mut [T],
     ) -> Losses {
         let reduction = match self.config.reduction {
@@ -113,5 +99,9 @@ impl<T: Real> Objective<T> {
             losses.total += self.config.beta[k] * temporal.unwrap_or(0.0);
         }
         losses
+    }
+
+    fn bytes(&self) -> usize {
+        self.scales.iter().map(Scale::bytes).sum::<usize>() + self.workspace.len() * size_of::<u64>()
     }
 }

@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use super::head::Head;
 use crate::Result;
 use crate::models::PROJECTION;
 use crate::ops::{Gradient, WriteMode, info_nce};
 use crate::tensor::Real;
+use crate::train::head::Head;
 
 /// Extents and settings of a block.
 pub(super) struct Setting {
@@ -59,8 +59,9 @@ impl<T: Real> Scale<T> {
         spatial: Option<f64>,
         temporal: Option<f64>,
     ) -> Result<Self> {
-        let head =
-            |rows, i: usize| Head::new(rows, s.channels, heads[2 * i].clone(), heads[2 * i + 1].clone());
+        let head = |rows, i: usize| {
+            Head::new([rows, s.channels, PROJECTION], heads[2 * i].clone(), heads[2 * i + 1].clone())
+        };
         let term = |weight: Option<f64>, i, slots| {
             weight
                 .map(|weight| {

@@ -1,11 +1,10 @@
-//! A linear projection of some role's vectors at some block, with its place among the parameters.
+//! A linear layer of a criterion, with its place among the parameters.
 
 use std::ops::Range;
 
 use arrayvec::ArrayVec;
 
 use crate::Result;
-use crate::models::PROJECTION;
 use crate::ops::{Backward, Forward, Gradient, Op, Pass, WriteMode, linear};
 use crate::tensor::{Real, Shape};
 
@@ -18,9 +17,13 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// For `rows` vectors of `channels`; the parameters' places in the flat array.
-    pub fn new(rows: usize, channels: usize, weight: Range<usize>, bias: Range<usize>) -> Result<Self> {
-        Ok(Self { op: linear::Problem::new(Shape::new([rows, channels]), PROJECTION)?, weight, bias })
+    /// From `rows` vectors of `channels` numbers to as many of `outputs`; the parameters' places in the flat array.
+    pub fn new(
+        [rows, channels, outputs]: [usize; 3],
+        weight: Range<usize>,
+        bias: Range<usize>,
+    ) -> Result<Self> {
+        Ok(Self { op: linear::Problem::new(Shape::new([rows, channels]), outputs)?, weight, bias })
     }
 
     pub fn workspace_bytes<T: Real>(&self) -> usize {
