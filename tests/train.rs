@@ -130,7 +130,7 @@ fn another_network_is_refused_before_anything_changes() {
     train(&run, &Resume::Auto, &config).unwrap();
     let result = prepare(&run, &Resume::Auto, &config, |folder, start, _, batches| {
         let step = FakeStep::new(0, 10);
-        Run { folder, start, config: &config, data: data(), step, batches }.train()
+        Run { folder, start, config: &config, data: data(), step, batches, note: None }.train()
     });
     let text = message(result);
     assert!(text.contains("w is [5000], not [10]") && text.contains("step-5.safetensors"), "{text}");
@@ -191,7 +191,7 @@ fn the_guard_keeps_the_last_good_checkpoint_and_names_the_samples() {
     let config = config(&[]);
     let result = prepare(&run, &Resume::Auto, &config, |folder, start, mut step, batches| {
         step.non_finite_at = Some(17);
-        Run { folder, start, config: &config, data: data(), step, batches }.train()
+        Run { folder, start, config: &config, data: data(), step, batches, note: None }.train()
     });
     let error = result.unwrap_err();
     assert_eq!(error.exit_code(), 4);
@@ -214,7 +214,7 @@ fn damaged_data_stop_the_run_after_saving() {
     let config = config(&[]);
     let result = prepare(&run, &Resume::Auto, &config, |folder, start, step, mut batches| {
         batches.fail_at = Some(10);
-        Run { folder, start, config: &config, data: data(), step, batches }.train()
+        Run { folder, start, config: &config, data: data(), step, batches, note: None }.train()
     });
     assert!(message(result).contains("shard-3.tar"));
     assert_eq!(steps(&run), [7, 10]);
@@ -230,7 +230,7 @@ fn a_rehearsal_tries_everything_and_changes_nothing() {
         let config = config(&[]);
         prepare(&run, resume, &config, |folder, start, mut step, batches| {
             step.non_finite_at = non_finite_at;
-            Run { folder, start, config: &config, data: data(), step, batches }.rehearse()
+            Run { folder, start, config: &config, data: data(), step, batches, note: None }.rehearse()
         })
     };
     let found = rehearse(&Resume::Auto, None).unwrap();

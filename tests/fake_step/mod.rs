@@ -120,6 +120,6 @@ pub fn prepare<T>(
 
 pub fn train(path: &Path, resume: &Resume, config: &Config) -> Result<Summary> {
     prepare(path, resume, config, |folder, start, step, batches| {
-        Run { folder, start, config, data: data(), step, batches }.train()
+        Run { folder, start, config, data: data(), step, batches, note: None }.train()
     })
 }

@@ -1,6 +1,6 @@
 //! The derived reverse pass of whole networks against central differences, in f64.
 
-use hdc::graph::Executor;
+use hdc::graph::{Executor, ParamLayout};
 use hdc::models::{self, Backbone, PROJECTION};
 use hdc::tensor::random::Stream;
 use hdc::train::Criterion;
@@ -25,7 +25,7 @@ const VIDEOS: usize = 3;
 
 /// What is looked at.
 #[derive(Clone, Copy)]
-struct Effort {
+pub struct Effort {
     /// Which parameters.
     only: fn(&str) -> bool,
     /// Directions of random signs, in which every element takes part.
@@ -102,13 +102,27 @@ fn misses(
     effort: Effort,
     seed: u64,
 ) -> Vec<String> {
+    let mut forward = Forward::new(net, objective);
+    let (layout, params) = (net.network.layout(), &net.network.params);
+    differences(layout, params, gradients, effort, seed, |params| forward.loss(params))
+}
+
+/// The same for any loss of flat parameters.
+pub fn differences(
+    layout: &ParamLayout,
+    values: &[f64],
+    gradients: &[f64],
+    effort: Effort,
+    seed: u64,
+    mut loss: impl FnMut(&[f64]) -> f64,
+) -> Vec<String> {
     let mut stream = Stream::new("directions", seed);
-    let (mut forward, mut moved) = (Forward::new(net, objective), net.network.params.clone());
+    let mut moved = values.to_vec();
     let mut misses = vec![];
-    let mut params = net.network.layout().params().to_vec();
+    let mut params = layout.params().to_vec();
     params.retain(|p| (effort.only)(&p.name));
     for param in params {
-        let start = net.network.params[param.range.clone()].to_vec();
+        let start = values[param.range.clone()].to_vec();
         let gradient = &gradients[param.range.clone()];
         let size = rms(&start);
         for i in 0..effort.directions + effort.elements {
@@ -121,16 +135,16 @@ fn misses(
             let derivative = dot(gradient, &direction);
             // What to expect of a direction of this length; a derivative that is 0 by chance must not count.
             let expected = rms(gradient) * dot(&direction, &direction).sqrt();
-            let mut loss = |step: f64| {
+            let mut at = |step: f64| {
                 let params = &mut moved[param.range.clone()];
                 for ((to, from), d) in params.iter_mut().zip(&start).zip(&direction) {
                     *to = from + step * d;
                 }
-                forward.loss(&moved)
+                loss(&moved)
             };
             let mut closest = f64::INFINITY;
             let meets = STEPS.iter().any(|&step| {
-                let numerical = (loss(step) - loss(-step)) / (2.0 * step);
+                let numerical = (at(step) - at(-step)) / (2.0 * step);
                 let error = (numerical - derivative).abs();
                 let relative = error / expected.max(numerical.abs()).max(f64::MIN_POSITIVE);
                 closest = closest.min(relative);
@@ -162,7 +176,7 @@ fn check(backbone: Backbone, loss: &LossConfig, effort: Effort, seed: u64) {
     assert!(misses.is_empty(), "{label}:\n{}", misses.join("\n"));
 }
 
-const THOROUGH: Effort = Effort { only: |_| true, directions: 1, elements: 1 };
+pub const THOROUGH: Effort = Effort { only: |_| true, directions: 1, elements: 1 };
 
 #[test]
 fn every_parameter_of_c3d() {

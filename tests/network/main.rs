@@ -1,6 +1,7 @@
 //! Whole networks: their gradients, the bits of their results, and their memory.
 
 mod bits;
+mod classifier;
 mod gradient;
 mod plan;
 #[path = "../tiny/mod.rs"]
