@@ -23,13 +23,16 @@ fn files() -> Vec<String> {
     names.sort();
     assert_eq!(
         names,
-        ["augment", "ops", "small_c3d", "small_r21d10", "small_r3d18"].map(|n| format!("{n}.safetensors"))
+        ["augment", "classifier_c3d", "ops", "small_c3d", "small_r21d10", "small_r3d18"]
+            .map(|n| format!("{n}.safetensors"))
     );
     names
 }
 
 /// Groups of a network's file, and those of its tensors that no group holds.
 const NETWORK: [&str; 6] = ["after3", "feat", "grad", "loss", "proj", "slot"];
+/// The same of a file of fine-tuning.
+const CLASSIFIER: [&str; 5] = ["after3", "grad", "logits", "loss", "pooled"];
 
 /// Fails unless every tensor of the file that is a result belongs to a group of the report.
 fn assert_complete(name: &str, report: &Report) {
@@ -37,9 +40,10 @@ fn assert_complete(name: &str, report: &Report) {
     let stored = SafeTensors::deserialize(&bytes).unwrap();
     let groups: Vec<_> = report.groups.iter().map(|g| g.name.as_str()).collect();
     let compared: usize = report.groups.iter().map(|g| g.tensors).sum();
-    if name.starts_with("small_") {
-        assert_eq!(groups, NETWORK, "{name}");
-        let input = |n: &&&str| n.starts_with("input.") || n.starts_with("param.");
+    let classifier = name.starts_with("classifier_");
+    if classifier || name.starts_with("small_") {
+        assert_eq!(groups, if classifier { &CLASSIFIER[..] } else { &NETWORK[..] }, "{name}");
+        let input = |n: &&&str| ["input", "param", "labels", "masks"].contains(&n.split('.').next().unwrap());
         assert_eq!(compared + stored.names().iter().filter(input).count(), stored.len(), "{name}");
     } else {
         let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
@@ -70,7 +74,8 @@ fn networks_in_f32_come_within_three_times_pytorch_and_the_rest_within_rounding(
         let report = verify(&folder().join(&name), Dtype::F32).unwrap();
         assert_complete(&name, &report);
         let pytorch = &manifest["files"][&name]["torch_vs_fp64"]["fp32"];
-        assert_eq!(pytorch.is_object(), name.starts_with("small_"), "{name}");
+        let network = name.starts_with("small_") || name.starts_with("classifier_");
+        assert_eq!(pytorch.is_object(), network, "{name}");
         for group in &report.groups {
             let limit = match pytorch[&group.name]["group_rel_l2"].as_f64() {
                 Some(theirs) => 3.0 * theirs,
@@ -141,6 +146,10 @@ fn a_wrong_expectation_misses_in_its_group_alone() {
         let file = altered("ops.safetensors", &format!("{case}/{tensor}"), double);
         assert_eq!(misses(file.path()), [case], "{tensor}");
     }
+    for tensor in ["after3.backbone.conv1.weight", "grad.classifier.bias", "logits", "loss.step", "pooled"] {
+        let file = altered("classifier_c3d.safetensors", tensor, double);
+        assert_eq!(misses(file.path()), [tensor.split('.').next().unwrap()], "{tensor}");
+    }
     let file = altered("augment.safetensors", "hue_first/out", double);
     assert_eq!(misses(file.path()), ["hue_first"]);
 }
@@ -155,6 +164,11 @@ fn a_wrong_weight_or_clip_misses_wherever_it_takes_part() {
         ("param.heads.t5.weight", &["after3", "grad", "loss", "proj"]),
     ] {
         let file = altered("small_r21d10.safetensors", tensor, double);
+        assert_eq!(misses(file.path()), groups, "{tensor}");
+    }
+    // Dropout and the class of a clip change what follows the pooling, and what flows back.
+    for (tensor, groups) in [("masks", &CLASSIFIER[..4]), ("param.classifier.weight", &CLASSIFIER[..4])] {
+        let file = altered("classifier_c3d.safetensors", tensor, double);
         assert_eq!(misses(file.path()), groups, "{tensor}");
     }
     let file = altered("augment.safetensors", "plain/rgb", |data| {
@@ -175,6 +189,7 @@ fn a_missing_tensor_is_an_error_that_names_it() {
     for (name, tensors) in [
         ("small_c3d.safetensors", &["input.t", "grad.heads.o3.weight", "slot.s.4", "loss.total"][..]),
         ("ops.safetensors", &["conv/k1/x", "conv/k1/w", "conv/k1/dw", "heads/total", "sgd/paper/gw"][..]),
+        ("classifier_c3d.safetensors", &["labels", "masks", "input", "grad.classifier.weight"][..]),
         ("augment.safetensors", &["plain/rgb", "plain/out"][..]),
     ] {
         for tensor in tensors {

@@ -22,7 +22,7 @@ fn child() {
     let config = config(&[STEPS]);
     let ended = prepare(Path::new(&run), &Resume::Auto, &config, |folder, start, mut step, batches| {
         step.sleep = Duration::from_millis(sleep);
-        Run { folder, start, config: &config, data: data(), step, batches }.train()
+        Run { folder, start, config: &config, data: data(), step, batches, note: None }.train()
     });
     if let Err(e) = ended {
         eprintln!("error: {e}");

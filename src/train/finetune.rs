@@ -255,7 +255,8 @@ fn step(
 
 /// The network, encoded in the configured chunk, or in the largest that takes no more than most of the memory that is free.
 fn plan(config: &Config, classify: &ClassifyConfig) -> Result<NetworkPlan<f32, Classifier<f32>>> {
-    let with = |chunk| NetworkPlan::classifier(config, classify, chunk);
+    let (model, clips, seed) = (&config.model, config.train.batch, config.train.seed);
+    let with = |chunk| NetworkPlan::classifier(model, classify, clips, config.extents(), seed, chunk);
     let plan = match (config.train.chunk, host().available_memory) {
         (0, free) => {
             let most = free.map_or(usize::MAX, |free| (free / 5 * 4) as usize);

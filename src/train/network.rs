@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::classifier::Classifier;
-use super::config::{ClassifyConfig, Config};
+use super::config::ClassifyConfig;
 use super::criterion::{Criterion, Losses};
 use super::objective::{LossConfig, Objective, roles};
 use crate::Result;
@@ -92,18 +92,25 @@ impl<T: Real> NetworkPlan<T> {
 }
 
 impl<T: Real> NetworkPlan<T, Classifier<T>> {
-    /// A classifier of single clips, encoded `chunk` at a time (`None`: all).
+    /// A classifier of `clips` clips of `extents` frames × height × width, encoded `chunk` at a time (`None`: all), whose
+    /// dropout draws from `seed`.
     ///
     /// # Errors
     /// Extents that do not fit the backbone, or fewer than two classes.
-    pub fn classifier(config: &Config, classify: &ClassifyConfig, chunk: Option<usize>) -> Result<Self> {
-        let (clips, extents) = (config.train.batch, config.extents());
-        models::base_channels(&config.model, clips, extents)?; // the whole batch as well
+    pub fn classifier(
+        model: &ModelConfig,
+        classify: &ClassifyConfig,
+        clips: usize,
+        extents: [usize; 3],
+        seed: u64,
+        chunk: Option<usize>,
+    ) -> Result<Self> {
+        models::base_channels(model, clips, extents)?; // the whole batch as well
         let chunk = chunk.unwrap_or(clips).clamp(1, clips.max(1));
-        let graph = models::pooled_encoder::<T>(&config.model, chunk, extents)?;
+        let graph = models::pooled_encoder::<T>(model, chunk, extents)?;
         let layout = models::classifier_layout(&graph, classify.classes.len());
         let channels = graph.node(graph.outputs()[0]).shape.dims()[1];
-        let criterion = Classifier::new(classify, clips, channels, config.train.seed, &layout)?;
+        let criterion = Classifier::new(classify, clips, channels, seed, &layout)?;
         let trained = !classify.frozen;
         let memory = MemoryPlan::new(&graph, trained);
         Ok(Self { memory, graph, criterion, layout, clips, chunk, trained })

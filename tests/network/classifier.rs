@@ -33,7 +33,9 @@ impl<T: Real> Net<T> {
     /// With noise for parameters, clips, labels and dropout.
     fn new(config: &Config, chunk: Option<usize>) -> Self {
         let classify = config.classify.as_ref().unwrap();
-        let plan = NetworkPlan::<T, _>::classifier(config, classify, chunk).unwrap();
+        let plan =
+            NetworkPlan::<T, _>::classifier(&config.model, classify, CLIPS, config.extents(), 7, chunk);
+        let plan = plan.unwrap();
         let mut network = Network::new(plan);
         let mut stream = Stream::new("noise", 7);
         let (layout, params, _) = network.parts_mut();

@@ -4,6 +4,7 @@
 mod command;
 mod exact_resume;
 mod failing;
+mod finetuning;
 mod stopping;
 
 use std::fs;

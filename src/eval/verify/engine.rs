@@ -223,11 +223,11 @@ fn add_projections<T: Real>(k: usize, projections: [&[T]; 4], out: &mut Tensors)
     }
 }
 
-fn add_flat<T: Real>(prefix: &str, layout: &ParamLayout, flat: &[T], out: &mut Tensors) {
+pub(super) fn add_flat<T: Real>(prefix: &str, layout: &ParamLayout, flat: &[T], out: &mut Tensors) {
     out.extend(export(layout, flat).into_iter().map(|(n, v)| (format!("{prefix}.{n}"), v)));
 }
 
-fn export<T: Real>(layout: &ParamLayout, flat: &[T]) -> Tensors {
+pub(super) fn export<T: Real>(layout: &ParamLayout, flat: &[T]) -> Tensors {
     layout
         .params()
         .iter()
@@ -235,6 +235,6 @@ fn export<T: Real>(layout: &ParamLayout, flat: &[T]) -> Tensors {
         .collect()
 }
 
-fn to_f64<T: Real>(values: &[T]) -> Vec<f64> {
+pub(super) fn to_f64<T: Real>(values: &[T]) -> Vec<f64> {
     values.iter().map(|v| v.to_f64()).collect()
 }

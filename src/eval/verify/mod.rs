@@ -1,6 +1,8 @@
-//! Verification against golden files: single operations, augmented clips, or whole networks through three training steps.
+//! Verification against golden files: single operations, augmented clips, or whole networks through three steps of
+//! pretraining or fine-tuning.
 
 mod augment;
+mod classifier;
 mod compare;
 mod engine;
 mod golden;
@@ -63,9 +65,9 @@ pub fn verify_on(path: &Path, device: &Arc<Device>, precision: Precision) -> Res
 /// By what the file holds.
 fn groups<T: Real>(file: &GoldenFile) -> Result<Vec<Group>> {
     let cases = &file.meta["cases"];
-    match (cases.is_array(), cases[0]["crop"].is_array()) {
-        (true, true) => augment::verify::<T>(file),
-        (true, false) => ops::verify::<T>(file),
-        (false, _) => model::verify::<T>(file),
+    if cases.is_array() {
+        let augmented = cases[0]["crop"].is_array();
+        return if augmented { augment::verify::<T>(file) } else { ops::verify::<T>(file) };
     }
+    if file.meta["kind"] == "classifier" { classifier::verify::<T>(file) } else { model::verify::<T>(file) }
 }

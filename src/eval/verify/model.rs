@@ -47,7 +47,11 @@ pub(super) fn verify_on(file: &GoldenFile, device: &Arc<Device>, precision: Prec
     groups(file, &run(&setup, &mut engine)?, dtype)
 }
 
-fn groups(file: &GoldenFile, computed: &Tensors, dtype: Dtype) -> Result<Vec<Group>> {
+/// Compares with the limits of a network's file.
+///
+/// # Errors
+/// A file that lacks something.
+pub(super) fn groups(file: &GoldenFile, computed: &Tensors, dtype: Dtype) -> Result<Vec<Group>> {
     let recorded = &file.meta["torch_vs_fp64"];
     let limit = |group: &str| {
         let name = group.split('#').next().unwrap_or(group);
@@ -62,7 +66,7 @@ fn groups(file: &GoldenFile, computed: &Tensors, dtype: Dtype) -> Result<Vec<Gro
     let group = |name: &str| {
         let group = name.split('.').next().unwrap_or(name);
         let statistics = if name.ends_with("#stats") { "#stats" } else { "" };
-        (!matches!(group, "input" | "param")).then(|| format!("{group}{statistics}"))
+        (!matches!(group, "input" | "param" | "labels" | "masks")).then(|| format!("{group}{statistics}"))
     };
     // The files of small networks leave out how far the steps went: it follows from where they ended.
     compare(file, computed, group, |name| !name.starts_with("delta"), limit)
@@ -81,21 +85,8 @@ pub(super) struct Setup {
 
 impl Setup {
     fn read(file: &GoldenFile) -> Result<Self> {
-        let name = file.meta["backbone"].as_str().ok_or_else(|| file.lacks("backbone"))?;
-        let backbone = [Backbone::C3d, Backbone::R3d18, Backbone::R21d10]
-            .into_iter()
-            .find(|b| b.name() == name)
-            .ok_or_else(|| {
-                Error::data(&file.path, format!("backbone {name:?}"), "c3d, r3d18 or r21d10 expected")
-            })?;
-        let [height, width] = file.numbers("hw")?;
         Ok(Self {
-            model: ModelConfig {
-                backbone,
-                width: file.number("width")? / 64.0,
-                norm_eps: file.number("eps")?,
-                init: Init::Glorot,
-            },
+            model: model(file)?,
             loss: LossConfig {
                 tau: file.number("tau")?,
                 alpha: file.numbers("alpha")?,
@@ -104,20 +95,53 @@ impl Setup {
                 temporal: true,
                 reduction: Reduction::Sum,
             },
-            optim: OptimConfig {
-                lr: file.number("lr")?,
-                momentum: file.number("momentum")?,
-                decay: file.number("decay")?,
-                l2: file.number("l2")?,
-                schedule: Schedule::Decay,
-                ..Default::default()
-            },
+            optim: optim(file)?,
             videos: file.number("videos")? as usize,
-            extents: [file.number("frames")? as usize, height as usize, width as usize],
+            extents: extents(file)?,
             steps: file.number("steps")? as usize,
             seed: file.number("seed")? as u64,
         })
     }
+}
+
+/// The file's network.
+///
+/// # Errors
+/// A file that lacks it.
+pub(super) fn model(file: &GoldenFile) -> Result<ModelConfig> {
+    let name = file.meta["backbone"].as_str().ok_or_else(|| file.lacks("backbone"))?;
+    let known = [Backbone::C3d, Backbone::R3d18, Backbone::R21d10].into_iter().find(|b| b.name() == name);
+    let wrong = || Error::data(&file.path, format!("backbone {name:?}"), "c3d, r3d18 or r21d10 expected");
+    Ok(ModelConfig {
+        backbone: known.ok_or_else(wrong)?,
+        width: file.number("width")? / 64.0,
+        norm_eps: file.number("eps")?,
+        init: Init::Glorot,
+    })
+}
+
+/// The file's optimiser.
+///
+/// # Errors
+/// A file that lacks it.
+pub(super) fn optim(file: &GoldenFile) -> Result<OptimConfig> {
+    Ok(OptimConfig {
+        lr: file.number("lr")?,
+        momentum: file.number("momentum")?,
+        decay: file.number("decay")?,
+        l2: file.number("l2")?,
+        schedule: Schedule::Decay,
+        ..Default::default()
+    })
+}
+
+/// Frames, height and width of the file's clips.
+///
+/// # Errors
+/// A file that lacks them.
+pub(super) fn extents(file: &GoldenFile) -> Result<[usize; 3]> {
+    let [height, width] = file.numbers("hw")?;
+    Ok([file.number("frames")? as usize, height as usize, width as usize])
 }
 
 /// Everything a golden file can hold, by name, in PyTorch's layout.
@@ -164,32 +188,42 @@ fn penalty(layout: &ParamLayout, params: &Tensors) -> f64 {
 fn inputs(file: &GoldenFile, setup: &Setup) -> Result<Vec<f32>> {
     let mut all = Vec::new();
     for role in Role::ALL {
-        let name = format!("input.{}", role.letter());
-        let Golden { shape, data } = file.get(&name)?;
-        let [t, h, w] = setup.extents;
-        if shape[..] != [setup.videos, 3, t, h, w] {
-            return Err(file.lacks(&format!("{name} of the stated extents")));
-        }
-        let mut last = vec![0.0; data.len()];
-        channels_last(data, 3, t * h * w, &mut last);
-        all.extend(last.into_iter().map(|v| v as f32)); // stored as f32
+        all.extend(clips(file, &format!("input.{}", role.letter()), setup.videos, setup.extents)?);
     }
     Ok(all)
+}
+
+/// Stored clips, `(clips, T, H, W, 3)`.
+///
+/// # Errors
+/// None of this name and these extents.
+pub(super) fn clips(file: &GoldenFile, name: &str, clips: usize, [t, h, w]: [usize; 3]) -> Result<Vec<f32>> {
+    let Golden { shape, data } = file.get(name)?;
+    if shape[..] != [clips, 3, t, h, w] {
+        return Err(file.lacks(&format!("{name} of the stated extents")));
+    }
+    let mut last = vec![0.0; data.len()];
+    channels_last(data, 3, t * h * w, &mut last);
+    Ok(last.into_iter().map(|v| v as f32).collect()) // stored as f32
 }
 
 /// Parameters from the file, or where it has none from their names and the seed (`ref.init_value`).
 fn start(file: &GoldenFile, setup: &Setup) -> Result<Vec<NamedTensor>> {
     let graph = models::encoder::<f32>(&setup.model, 1, setup.extents, false)?;
-    let layout = models::param_layout(&graph);
+    Ok(stored(file, &models::param_layout(&graph), setup.seed))
+}
+
+/// The parameters of a layout, likewise.
+pub(super) fn stored(file: &GoldenFile, layout: &ParamLayout, seed: u64) -> Vec<NamedTensor> {
     let tensors = layout.params().par_iter().map(|p| {
         let shape = p.file_shape();
         let data = match file.tensors.get(&format!("param.{}", p.name)) {
             Some(golden) => golden.data.iter().map(|&v| v as f32).collect(),
-            None => regenerate(&p.name, p.kind, &shape, setup.seed),
+            None => regenerate(&p.name, p.kind, &shape, seed),
         };
         NamedTensor { name: p.name.clone(), shape, data }
     });
-    Ok(tensors.collect())
+    tensors.collect()
 }
 
 /// The reference's `init_value`: uniform in ±√(6/fan_in) for kernels, 1 ± 1/4 for scales, ±1/4 otherwise.

@@ -161,9 +161,14 @@ impl Config {
     /// # Errors
     /// A number that TOML cannot hold (a seed of 2⁶³ or more).
     pub fn to_toml(&self) -> Result<String> {
-        toml::to_string(self).map_err(|e| {
+        let unfit = |e: toml::ser::Error| {
             Error::usage(format!("the configuration cannot be written as TOML: {e}"), "use smaller numbers")
-        })
+        };
+        let mut table = Table::try_from(self).map_err(unfit)?;
+        if self.classify.is_some() {
+            table.remove("loss"); // a fine-tuning has another
+        }
+        toml::to_string(&table).map_err(unfit)
     }
 
     /// Steps of the whole run over `videos` videos; an epoch leaves out what does not fill a batch.
@@ -252,6 +257,28 @@ mod tests {
             c.data.lists = vec![lists];
             proptest::prop_assert_eq!(&Config::parse(&c.to_toml().unwrap(), "test").unwrap(), &c);
         }
+    }
+
+    #[test]
+    fn a_fine_tuning_loads_back_equal_and_knows_no_contrast() {
+        let mut config = Config::fine_tuning();
+        let classes = vec!["Run".to_owned(), "Walk \"fast\"".to_owned()];
+        config.classify.as_mut().unwrap().classes = classes;
+        let text = config.to_toml().unwrap();
+        assert_eq!(Config::parse(&text, "test").unwrap(), config);
+        assert!(!text.contains("tau"));
+        assert_eq!(config.clips_a_step(), 32);
+        assert_eq!((config.optim.lr, config.augment.colour_p, config.augment.flip_p), (0.01, 0.0, 0.5));
+        assert_eq!(config.differences(&Config::default()), ["the run pretrains, now is a fine-tuning"]);
+        assert_eq!(Config::default().differences(&config), ["the run fine-tunes, now is a pretraining"]);
+
+        let small = Sources::fine_tuning().preset(Preset::Small).resolve().unwrap();
+        assert_eq!((small.clip.crop, small.model.width, small.train.batch), (48, 0.125, 32));
+        let refused = |set| Sources::fine_tuning().set(set).resolve().unwrap_err().to_string();
+        assert!(refused("classify.dropout=1").contains("classify.dropout = 1.0: must be from 0"));
+        assert!(refused("loss.tau=0.1").contains("loss.tau is of pretraining"));
+        let unknown = Sources::default().set("classify.dropout=0.1").resolve().unwrap_err().to_string();
+        assert!(unknown.contains("classify.dropout is no key"), "{unknown}");
     }
 
     #[test]

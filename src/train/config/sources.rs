@@ -63,6 +63,9 @@ impl Sources {
     /// Adds one `section.key=value`; the value is TOML, and quotes around text may be left out.
     pub fn set(mut self, assignment: &str) -> Self {
         match assignment.split_once('=') {
+            Some((key, _)) if self.base.classify.is_some() && key.trim().starts_with("loss.") => {
+                self.faults.push(format!("{} is of pretraining; a fine-tuning has no contrast", key.trim()));
+            }
             Some((key, text)) => {
                 let value = parse_value(&self.base, key.trim(), text.trim());
                 self.put(key.trim(), value, "--set");
