@@ -19,6 +19,7 @@ pub(crate) mod simd;
 pub mod augment;
 pub mod conv3d;
 pub mod cross_entropy;
+pub mod dropout;
 pub mod info_nce;
 pub mod instance_norm;
 pub mod linear;

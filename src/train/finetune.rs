@@ -7,8 +7,9 @@ use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
 
 use super::checkpoint::Checkpoint;
-use super::classifier::Classifier;
+use super::classifier::{Classifier, Feed};
 use super::config::{ClassifyConfig, Config};
+use super::cuda::{CudaBatch, CudaNetworkPlan, CudaRun, CudaTrainStep};
 use super::network::NetworkPlan;
 use super::run::{Rehearsal, Run, Step, Summary};
 use super::session::{Material, Place, open_data};
@@ -241,22 +242,41 @@ fn step(
         let class = classify.classes.binary_search(&item.label).expect("classes are those of these videos");
         class_of[item.video] = Some(class as u32);
     }
+    let (init, optim, seed) = (config.model.init, &config.optim, config.train.seed);
+    let feed = Feed::new(class_of, classify.dropout, seed);
     match backend {
         Backend::Cpu => {
-            let (init, seed) = (config.model.init, config.train.seed);
-            let mut step =
-                TrainStep::new(plan(config, classify)?, &config.clip, init, &config.optim, total_steps, seed);
-            step.criterion_mut().set_classes(class_of);
+            let plan = plan(config, classify)?;
+            let mut step = TrainStep::new(plan, &config.clip, init, optim, total_steps, seed);
+            step.criterion_mut().set_feed(feed);
             Ok(Box::new(step))
         }
-        Backend::Cuda(..) => Err(Error::usage("fine-tuning runs on the CPU", "use --device cpu")),
+        Backend::Cuda(device, precision) => {
+            let videos: Vec<usize> = labelled.iter().map(|l| l.video).collect();
+            let run = CudaRun {
+                clip: &config.clip,
+                windows: config.train.batch,
+                window_bytes: dataset.window_bytes(&videos, &config.clip),
+                init,
+                optim,
+                total_steps,
+                seed,
+                feed: Some(feed),
+            };
+            let batch =
+                CudaBatch { clips: config.train.batch, extents: config.extents(), precision: *precision };
+            let plan = run.plan(device, config.train.chunk, |chunk| {
+                CudaNetworkPlan::classifier(&config.model, classify, optim, batch, chunk)
+            })?;
+            Ok(Box::new(CudaTrainStep::new(device, plan, &run)?))
+        }
     }
 }
 
 /// The network, encoded in the configured chunk, or in the largest that takes no more than most of the memory that is free.
 fn plan(config: &Config, classify: &ClassifyConfig) -> Result<NetworkPlan<f32, Classifier<f32>>> {
-    let (model, clips, seed) = (&config.model, config.train.batch, config.train.seed);
-    let with = |chunk| NetworkPlan::classifier(model, classify, clips, config.extents(), seed, chunk);
+    let (model, clips, extents) = (&config.model, config.train.batch, config.extents());
+    let with = |chunk| NetworkPlan::classifier(model, classify, clips, extents, chunk);
     let plan = match (config.train.chunk, host().available_memory) {
         (0, free) => {
             let most = free.map_or(usize::MAX, |free| (free / 5 * 4) as usize);

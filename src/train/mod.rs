@@ -23,7 +23,7 @@ mod step;
 mod tensorboard;
 
 pub use checkpoint::{Checkpoint, DataIdentity};
-pub use classifier::Classifier;
+pub use classifier::{Classifier, CudaClassifier, Feed};
 pub use config::{ClassifyConfig, Config, Preset, Sources};
 pub use criterion::{Criterion, Losses};
 pub use finetune::{Pretrained, StartFrom, finetune, rehearse_finetune};

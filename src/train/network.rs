@@ -92,8 +92,7 @@ impl<T: Real> NetworkPlan<T> {
 }
 
 impl<T: Real> NetworkPlan<T, Classifier<T>> {
-    /// A classifier of `clips` clips of `extents` frames × height × width, encoded `chunk` at a time (`None`: all), whose
-    /// dropout draws from `seed`.
+    /// A classifier of `clips` clips of `extents` frames × height × width, encoded `chunk` at a time (`None`: all).
     ///
     /// # Errors
     /// Extents that do not fit the backbone, or fewer than two classes.
@@ -102,7 +101,6 @@ impl<T: Real> NetworkPlan<T, Classifier<T>> {
         classify: &ClassifyConfig,
         clips: usize,
         extents: [usize; 3],
-        seed: u64,
         chunk: Option<usize>,
     ) -> Result<Self> {
         models::base_channels(model, clips, extents)?; // the whole batch as well
@@ -110,7 +108,7 @@ impl<T: Real> NetworkPlan<T, Classifier<T>> {
         let graph = models::pooled_encoder::<T>(model, chunk, extents)?;
         let layout = models::classifier_layout(&graph, classify.classes.len());
         let channels = graph.node(graph.outputs()[0]).shape.dims()[1];
-        let criterion = Classifier::new(classify, clips, channels, seed, &layout)?;
+        let criterion = Classifier::new(classify.classes.len(), clips, channels, &layout)?;
         let trained = !classify.frozen;
         let memory = MemoryPlan::new(&graph, trained);
         Ok(Self { memory, graph, criterion, layout, clips, chunk, trained })

@@ -11,9 +11,8 @@ use super::session::{Material, Place, open_data};
 use super::step::TrainStep;
 use crate::data::lists::{Part, Split, aliases};
 use crate::data::{Dataset, Loader};
-use crate::device::{Device, host, require_memory};
+use crate::device::{host, require_memory};
 use crate::graph::Backend;
-use crate::ops::Precision;
 use crate::{Error, Result};
 
 /// Pretrains to the end, or to the first reason to stop.
@@ -57,50 +56,31 @@ fn step(
             Ok(Box::new(TrainStep::new(plan(config)?, &config.clip, init, optim, total_steps, seed)))
         }
         Backend::Cuda(device, precision) => {
-            let window_bytes = dataset.window_bytes(videos, &config.clip);
-            let plan = cuda_plan(config, device, *precision, window_bytes)?;
+            let (loss, videos_a_step) = (&config.loss, config.train.batch);
             let run = CudaRun {
                 clip: &config.clip,
-                loss: &config.loss,
-                videos: config.train.batch,
-                window_bytes,
+                windows: videos_a_step * if loss.temporal { 2 } else { 1 },
+                window_bytes: dataset.window_bytes(videos, &config.clip),
                 init,
                 optim,
                 total_steps,
                 seed,
+                feed: None,
             };
+            let (model, extents) = (&config.model, config.extents());
+            let plan = run.plan(device, config.train.chunk, |chunk| {
+                CudaNetworkPlan::new(model, loss, optim, *precision, videos_a_step, extents, chunk)
+            })?;
             Ok(Box::new(CudaTrainStep::new(device, plan, &run)?))
         }
     }
-}
-
-/// The network of a configuration on a device, encoded in the configured chunk, or in the largest that fits what is free
-/// beside the staged batches.
-fn cuda_plan(
-    config: &Config,
-    device: &Device,
-    precision: Precision,
-    window_bytes: usize,
-) -> Result<CudaNetworkPlan> {
-    let (model, loss, optim, videos) = (&config.model, &config.loss, &config.optim, config.train.batch);
-    let extents = [config.clip.frames, config.clip.crop, config.clip.crop];
-    if config.train.chunk > 0 {
-        let chunk = Some(config.train.chunk);
-        return CudaNetworkPlan::new(model, loss, optim, precision, videos, extents, chunk);
-    }
-    let (free, _) = device.memory()?;
-    let staged = CudaTrainStep::staging_bytes(&config.clip, loss, videos, window_bytes);
-    // Some stays free for what the driver takes besides: the kernels themselves, when they are loaded.
-    let reserve = (free / 100).max(256 << 20);
-    let memory = free.saturating_sub(reserve + staged);
-    CudaNetworkPlan::within(model, loss, optim, precision, videos, extents, memory)
 }
 
 /// The network of a configuration, encoded in the configured chunk, or in the largest that takes no more than
 /// most of the memory that is free.
 fn plan(config: &Config) -> Result<NetworkPlan<f32>> {
     let (model, loss, videos) = (&config.model, &config.loss, config.train.batch);
-    let extents = [config.clip.frames, config.clip.crop, config.clip.crop];
+    let extents = config.extents();
     let plan = match (config.train.chunk, host().available_memory) {
         (0, Some(free)) => NetworkPlan::within(model, loss, videos, extents, (free / 5 * 4) as usize),
         (0, None) => NetworkPlan::new(model, loss, videos, extents, None),

@@ -6,7 +6,7 @@ use hdc::data::Batch;
 use hdc::models::{self, Backbone, Init};
 use hdc::tensor::Real;
 use hdc::tensor::random::Stream;
-use hdc::train::{Classifier, ClassifyConfig, Config, Criterion, Losses, Network, NetworkPlan};
+use hdc::train::{Classifier, ClassifyConfig, Config, Criterion, Feed, Losses, Network, NetworkPlan};
 
 use crate::gradient::{THOROUGH, differences};
 use crate::tiny;
@@ -33,8 +33,7 @@ impl<T: Real> Net<T> {
     /// With noise for parameters, clips, labels and dropout.
     fn new(config: &Config, chunk: Option<usize>) -> Self {
         let classify = config.classify.as_ref().unwrap();
-        let plan =
-            NetworkPlan::<T, _>::classifier(&config.model, classify, CLIPS, config.extents(), 7, chunk);
+        let plan = NetworkPlan::<T, _>::classifier(&config.model, classify, CLIPS, config.extents(), chunk);
         let plan = plan.unwrap();
         let mut network = Network::new(plan);
         let mut stream = Stream::new("noise", 7);
@@ -44,7 +43,8 @@ impl<T: Real> Net<T> {
         let numel = CLIPS * config.extents().iter().product::<usize>() * 3;
         let input = (0..numel).map(|_| T::from_f64(stream.next_in(-1.0, 1.0))).collect();
         let mut net = Self { network, input };
-        net.network.criterion_mut().set_classes(vec![Some(2), None, Some(0), Some(3), Some(1), Some(2)]);
+        let classes = vec![Some(2), None, Some(0), Some(3), Some(1), Some(2)];
+        net.network.criterion_mut().set_feed(Feed::new(classes, classify.dropout, 7));
         net.network.criterion_mut().prepare(&batch(3)).unwrap();
         net
     }

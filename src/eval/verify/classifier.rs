@@ -25,8 +25,7 @@ fn run<T: Real>(file: &GoldenFile) -> Result<Tensors> {
         classes: (0..classes).map(|class| class.to_string()).collect(),
         ..ClassifyConfig::default()
     };
-    let plan =
-        NetworkPlan::<T, Classifier<T>>::classifier(&model(file)?, &classify, videos, extents, seed, None)?;
+    let plan = NetworkPlan::<T, Classifier<T>>::classifier(&model(file)?, &classify, videos, extents, None)?;
     let mut network = Network::new(plan);
     let (layout, params, _) = network.parts_mut();
     layout.import(&stored(file, layout, seed), params)?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::model::Setup;
 use crate::Result;
-use crate::device::{Command, Device, Memory};
+use crate::device::{Address, Command, Device, Memory};
 use crate::graph::cuda_tensor::to_device;
 use crate::graph::{CudaExecutor, Executor, Graph, ParamLayout};
 use crate::models::{self, BLOCKS, Role};
@@ -143,7 +143,7 @@ impl<'a> CudaEngine<'a> {
         clips.resize(rate + size_of::<f64>(), 0);
         let staged = Memory::holding(device, "the clips of a golden file", &clips)?;
         let clip = extents.iter().product::<usize>() * pitch(3) * precision.size();
-        let gradient = network.forward_backward(&mut |clips, to, commands| {
+        let gradient = network.forward_backward(Address::NULL, &mut |clips, to, commands| {
             let from = staged.address().offset(clips.start * clip);
             commands.push(Command::Copy { from, to, bytes: clips.len() * clip });
         });
@@ -187,7 +187,7 @@ impl Engine for CudaEngine<'_> {
 
     fn record(&self, out: &mut Tensors) -> Result<()> {
         for k in 0..3 {
-            add_slots(k, &self.network.slots(k)?, out);
+            add_slots(k, &self.network.output(k)?, out);
             let projections = self.network.projections(k)?;
             add_projections(k, projections.each_ref().map(Vec::as_slice), out);
         }

@@ -3,10 +3,13 @@
 //!
 //! A negligible share of a step, so all of it is computed in f64, in order, whatever the element type.
 
+mod cuda;
 pub mod reference;
 
 use crate::tensor::Real;
 use crate::{Error, Result};
+
+pub use cuda::CudaIo;
 
 /// Extents, checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

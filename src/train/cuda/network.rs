@@ -1,32 +1,34 @@
-//! Encoder, heads, objective and optimiser on a CUDA device: what a step launches, and the one allocation that it takes.
+//! Encoder, criterion and optimiser on a CUDA device: what a step launches, and the one allocation that it takes.
 
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::criterion::{CudaCriterion, Io};
 use crate::device::{Address, Command, Device, Memory, Pinned, Stream};
 use crate::graph::cuda_tensor::{from_device, to_device};
-use crate::graph::{CUDA_ALIGNMENT, CudaLayout, CudaParams, CudaProgram, MemoryPlan, ParamLayout};
+use crate::graph::{CUDA_ALIGNMENT, CudaLayout, CudaParams, CudaProgram, Graph, MemoryPlan, ParamLayout};
 use crate::models::{self, ModelConfig, PROJECTION};
 use crate::ops::{Pass, Precision, WriteMode, pitch};
 use crate::optim::{CudaOptimiser, Figures, FlatArrays, OptimConfig};
 use crate::train::objective::{CudaHeads, CudaObjective, LossConfig, roles};
-use crate::train::{Losses, StepBytes};
+use crate::train::{ClassifyConfig, CudaClassifier, Losses, StepBytes};
 use crate::{Error, Result};
 
 /// Positions of the clips of a chunk at most: kernels count them in 32 bits.
 const MOST_POSITIONS: usize = (1 << 30) - 1;
 
 /// Offsets in the allocation.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Places {
     arena: usize,
     masters: usize,
     gradients: usize,
     momentum: usize,
     copies: usize,
-    slots: [usize; 3],
-    d_slots: [usize; 3],
-    objective: usize,
+    /// The backbone's outputs of the whole batch, and their gradients.
+    outputs: Vec<usize>,
+    d_outputs: Vec<usize>,
+    criterion: usize,
     losses: usize,
     optimiser: usize,
     end: usize,
@@ -36,14 +38,44 @@ struct Places {
 #[derive(Debug)]
 pub struct CudaNetworkPlan {
     program: CudaProgram,
-    objective: CudaObjective,
+    criterion: CudaCriterion,
     optimiser: CudaOptimiser,
     layout: ParamLayout,
     cuda_layout: CudaLayout,
     precision: Precision,
     clips: usize,
     chunk: usize,
+    /// Whether the backbone learns.
+    trained: bool,
     places: Places,
+}
+
+/// How a batch is encoded.
+#[derive(Clone, Copy, Debug)]
+pub struct CudaBatch {
+    /// Its clips.
+    pub clips: usize,
+    /// Frames, height and width of a clip.
+    pub extents: [usize; 3],
+    /// Of activations.
+    pub precision: Precision,
+}
+
+impl CudaBatch {
+    /// The clips that are encoded at a time, if `asked` are (`None`: all).
+    fn chunk(self, model: &ModelConfig, asked: Option<usize>) -> Result<usize> {
+        let Self { clips, extents, .. } = self;
+        models::base_channels(model, clips, extents)?; // the whole batch as well
+        let most = (MOST_POSITIONS / extents.iter().product::<usize>().max(1)).max(1);
+        if let Some(chunk) = asked.filter(|&c| c > most) {
+            let [t, h, w] = extents;
+            return Err(Error::usage(
+                format!("{chunk} clips of {t}×{h}×{w} at a time are more than kernels count"),
+                format!("encode at most {most} at a time: train.chunk"),
+            ));
+        }
+        Ok(asked.unwrap_or(clips).clamp(1, clips.max(1)).min(most))
+    }
 }
 
 impl CudaNetworkPlan {
@@ -60,24 +92,47 @@ impl CudaNetworkPlan {
         extents: [usize; 3],
         chunk: Option<usize>,
     ) -> Result<Self> {
-        let clips = videos * roles(loss).count();
-        models::base_channels(model, clips, extents)?; // the whole batch as well
-        let most = (MOST_POSITIONS / extents.iter().product::<usize>().max(1)).max(1);
-        if let Some(chunk) = chunk.filter(|&c| c > most) {
-            let [t, h, w] = extents;
-            return Err(Error::usage(
-                format!("{chunk} clips of {t}×{h}×{w} at a time are more than kernels count"),
-                format!("encode at most {most} at a time: train.chunk"),
-            ));
-        }
-        let chunk = chunk.unwrap_or(clips).clamp(1, clips.max(1)).min(most);
+        let batch = CudaBatch { clips: videos * roles(loss).count(), extents, precision };
+        let chunk = batch.chunk(model, chunk)?;
         let graph = models::encoder::<f32>(model, chunk, extents, false)?;
         let layout = models::param_layout(&graph);
-        let cuda_layout = CudaLayout::new(&layout);
         let (slots, channels) = (models::block_slots(&graph), models::block_channels(&graph));
-        let objective = CudaObjective::new(loss, videos, slots, channels)?;
-        let optimiser = CudaOptimiser::new(optim, cuda_layout.ranges());
-        let program = CudaProgram::new(graph, precision, true);
+        let criterion = CudaCriterion::Contrast(CudaObjective::new(loss, videos, slots, channels)?);
+        Ok(Self::of(graph, layout, criterion, optim, batch, chunk, true))
+    }
+
+    /// A classifier of single clips, encoded `chunk` at a time (`None`: all).
+    ///
+    /// # Errors
+    /// Extents that do not fit the backbone, or fewer than two classes.
+    pub fn classifier(
+        model: &ModelConfig,
+        classify: &ClassifyConfig,
+        optim: &OptimConfig,
+        batch: CudaBatch,
+        chunk: Option<usize>,
+    ) -> Result<Self> {
+        let chunk = batch.chunk(model, chunk)?;
+        let graph = models::pooled_encoder::<f32>(model, chunk, batch.extents)?;
+        let (channels, classes) = (graph.node(graph.outputs()[0]).shape.dims()[1], classify.classes.len());
+        let layout = models::classifier_layout(&graph, classes);
+        let criterion = CudaCriterion::Classes(CudaClassifier::new(batch.clips, channels, classes)?);
+        Ok(Self::of(graph, layout, criterion, optim, batch, chunk, !classify.frozen))
+    }
+
+    fn of(
+        graph: Graph<f32>,
+        layout: ParamLayout,
+        criterion: CudaCriterion,
+        optim: &OptimConfig,
+        CudaBatch { clips, precision, .. }: CudaBatch,
+        chunk: usize,
+        trained: bool,
+    ) -> Self {
+        let cuda_layout = CudaLayout::new(&layout);
+        let frozen = if trained { 0 } else { graph.params().len() };
+        let optimiser = CudaOptimiser::new(optim, cuda_layout.ranges().skip(frozen));
+        let program = CudaProgram::new(graph, precision, trained);
 
         let mut end = 0;
         let mut take = |bytes: usize| {
@@ -86,22 +141,23 @@ impl CudaNetworkPlan {
             at
         };
         let flat = cuda_layout.len() * size_of::<f32>();
-        let vectors = |k: usize| clips * slots[k] * pitch(channels[k]) * size_of::<f32>();
+        let outputs = 0..program.graph().outputs().len();
+        let bytes = |k: usize| program.output(Address::NULL, k).1 / chunk * clips;
         let places = Places {
             arena: take(program.plan().peak()),
             masters: take(flat),
             gradients: take(flat),
             momentum: take(flat),
             copies: take(if precision == Precision::F32 { 0 } else { flat / 2 }),
-            slots: [0, 1, 2].map(|k| take(vectors(k))),
-            d_slots: [0, 1, 2].map(|k| take(vectors(k))),
-            objective: take(objective.bytes()),
+            outputs: outputs.clone().map(|k| take(bytes(k))).collect(),
+            d_outputs: outputs.map(|k| take(bytes(k))).collect(),
+            criterion: take(criterion.bytes()),
             losses: take(6 * size_of::<f64>()),
             optimiser: take(optimiser.bytes()),
             end: 0,
         };
         let places = Places { end, ..places };
-        Ok(Self { program, objective, optimiser, layout, cuda_layout, precision, clips, chunk, places })
+        Self { program, criterion, optimiser, layout, cuda_layout, precision, clips, chunk, trained, places }
     }
 
     /// With the largest chunk, of those got by halving the batch, that takes at most `memory` bytes; with one clip if even
@@ -118,7 +174,15 @@ impl CudaNetworkPlan {
         extents: [usize; 3],
         memory: usize,
     ) -> Result<Self> {
-        let with = |chunk| Self::new(model, loss, optim, precision, videos, extents, chunk);
+        Self::fitting(memory, |chunk| Self::new(model, loss, optim, precision, videos, extents, chunk))
+    }
+
+    /// The largest of the plans that `with` makes for the whole batch, half of it, a quarter … that takes at most `memory`
+    /// bytes.
+    ///
+    /// # Errors
+    /// Those of `with`.
+    pub fn fitting(memory: usize, with: impl Fn(Option<usize>) -> Result<Self>) -> Result<Self> {
         let mut plan = with(None)?;
         while plan.bytes().total() > memory && plan.chunk > 1 {
             plan = with(Some(plan.chunk.div_ceil(2)))?;
@@ -161,17 +225,19 @@ impl CudaNetworkPlan {
         let p = &self.places;
         StepBytes {
             arena: p.masters - p.arena,
-            parameters: p.slots[0] - p.masters,
-            objective: p.end - p.slots[0],
+            parameters: p.outputs[0] - p.masters,
+            objective: p.end - p.outputs[0],
         }
     }
 
     /// FLOPs of a step: forward and backward of every clip, and forward once more if there are several chunks.
     pub fn flops(&self) -> u64 {
         let nodes = self.program.graph().nodes().iter().filter_map(|n| n.op.as_ref());
-        let recompute = if self.chunk < self.clips { 2 } else { 1 };
-        let chunk: u64 =
-            nodes.map(|op| recompute * op.cost(Pass::Forward).flops + op.cost(Pass::Backward).flops).sum();
+        let forward = if self.trained && self.chunk < self.clips { 2 } else { 1 };
+        let backward = u64::from(self.trained);
+        let chunk: u64 = nodes
+            .map(|op| forward * op.cost(Pass::Forward).flops + backward * op.cost(Pass::Backward).flops)
+            .sum();
         chunk * self.clips.div_ceil(self.chunk) as u64
     }
 
@@ -186,8 +252,8 @@ impl CudaNetworkPlan {
 
     /// The loss of a batch and its gradient, in an allocation at `base`. `fill(clips, input)` appends what writes those
     /// clips, `(clips, T, H, W, 4)` each, to `input`; it is asked for every clip once, or twice if the batch takes
-    /// several chunks.
-    fn forward_backward(&self, base: Address, fill: Fill<'_>) -> Vec<Command> {
+    /// several chunks. `facts` is where the criterion finds what it must know of the batch.
+    fn forward_backward(&self, base: Address, facts: Address, fill: Fill<'_>) -> Vec<Command> {
         let mut commands = Vec::new();
         let whole = self.chunk >= self.clips;
         let params = self.params(base);
@@ -199,27 +265,31 @@ impl CudaNetworkPlan {
             params: heads.clone().map(|i| params.param(i).master).collect(),
             gradients: heads.map(|i| params.gradient(i)).collect(),
         };
-        self.objective
-            .plan(
-                base.offset(self.places.objective),
-                &heads,
-                self.places.slots.map(|at| base.offset(at)),
-                self.places.d_slots.map(|at| base.offset(at)),
-                base.offset(self.places.losses),
-                &mut commands,
-            )
-            .expect("checked when the objective was made");
+        let at = |places: &[usize]| places.iter().map(|&at| base.offset(at)).collect::<Vec<_>>();
+        let (outputs, d_outputs) = (at(&self.places.outputs), at(&self.places.d_outputs));
+        let io = Io {
+            base: base.offset(self.places.criterion),
+            heads: &heads,
+            facts,
+            outputs: &outputs,
+            d_outputs: &d_outputs,
+            losses: base.offset(self.places.losses),
+        };
+        self.criterion.plan(&io, &mut commands);
+        if !self.trained {
+            return commands;
+        }
         let arena = base.offset(self.places.arena);
         for first in (0..self.clips).step_by(self.chunk) {
             if !whole {
                 self.encode(base, &params, first, fill, &mut commands);
             }
-            for k in 0..3 {
+            for (k, &d_output) in d_outputs.iter().enumerate() {
                 let to = self.program.output_gradient(arena, k);
                 let bytes = self.program.output(arena, k).1;
                 let clip = bytes / self.chunk;
                 let used = clip * self.chunk.min(self.clips - first);
-                let from = base.offset(self.places.d_slots[k] + first * clip);
+                let from = d_output.offset(first * clip);
                 commands.push(Command::Copy { from, to, bytes: used });
                 if used < bytes {
                     // Clips past the end of the batch have no part in the loss.
@@ -248,12 +318,17 @@ impl CudaNetworkPlan {
         self.optimiser.update(base.offset(p.optimiser), flat, base.offset(p.losses), lr, commands);
     }
 
-    /// What the objective's terms add up to, with their weights.
-    pub fn losses(&self, terms: [f64; 6]) -> Losses {
-        self.objective.losses(terms)
+    /// What the criterion left in the six losses, as figures.
+    pub fn losses(&self, six: [f64; 6]) -> Losses {
+        self.criterion.losses(six)
     }
 
-    /// Encodes the chunk that starts at clip `first` and keeps its slot vectors. A last chunk that the batch does not fill
+    /// What it is judged by.
+    pub(super) fn criterion(&self) -> &CudaCriterion {
+        &self.criterion
+    }
+
+    /// Encodes the chunk that starts at clip `first` and keeps its outputs. A last chunk that the batch does not fill
     /// is padded with clips of zeros.
     fn encode(
         &self,
@@ -273,10 +348,10 @@ impl CudaNetworkPlan {
             commands.push(Command::Zero { at: input.offset(used), bytes: (self.chunk - clips.len()) * clip });
         }
         self.program.forward(arena, params, commands);
-        for k in 0..3 {
+        for (k, &output) in self.places.outputs.iter().enumerate() {
             let (from, bytes) = self.program.output(arena, k);
             let clip = bytes / self.chunk;
-            let to = base.offset(self.places.slots[k] + first * clip);
+            let to = base.offset(output + first * clip);
             commands.push(Command::Copy { from, to, bytes: clip * clips.len() });
         }
     }
@@ -309,7 +384,7 @@ impl CudaNetwork {
         let memory = Memory::new(device, &what, plan.places.end)?;
         let network = Self { memory, stream: Stream::new(device)?, plan };
         let (zeros, places) = (vec![0.0_f32; network.plan.cuda_layout.len()], &network.plan.places);
-        network.memory.upload(places.gradients, &zeros)?; // for the gaps between parameters
+        network.memory.upload(places.gradients, &zeros)?; // for gaps between parameters, and those that do not learn
         network.memory.upload(places.momentum, &zeros)?;
         network.memory.upload(places.optimiser, &network.plan.optimiser.initial())?;
         network.set_params(&vec![0.0; network.plan.layout.len()])?;
@@ -327,8 +402,9 @@ impl CudaNetwork {
     }
 
     /// The loss of a batch and its gradient. `fill` is asked for every clip once, or twice if the batch takes several chunks.
-    pub fn forward_backward(&self, fill: Fill<'_>) -> Vec<Command> {
-        self.plan.forward_backward(self.memory.address(), fill)
+    /// `facts` is where a classifier finds the labels and masks of the batch.
+    pub fn forward_backward(&self, facts: Address, fill: Fill<'_>) -> Vec<Command> {
+        self.plan.forward_backward(self.memory.address(), facts, fill)
     }
 
     /// The update that follows, with the learning rate (f64) that is at `lr`.
@@ -392,26 +468,28 @@ impl CudaNetwork {
         self.flat(self.plan.places.gradients)
     }
 
-    /// Slot vectors of the last batch at block `3 + scale`, `(clips, N_k, C_k)`.
+    /// Output `i` of the backbone for the last batch, `(clips, …)`: for pretraining the slot vectors at block `3 + i`.
     ///
     /// # Errors
     /// A device that fails.
-    pub fn slots(&self, scale: usize) -> Result<Vec<f32>> {
+    pub fn output(&self, i: usize) -> Result<Vec<f32>> {
         let graph = self.plan.program.graph();
-        let channels = models::block_channels(graph)[scale];
-        let rows = self.plan.clips * models::block_slots(graph)[scale];
-        self.rows(self.plan.places.slots[scale], rows, channels)
+        let shape = &graph.node(graph.outputs()[i]).shape;
+        let channels = shape.dims()[shape.dims().len() - 1];
+        let rows = shape.numel() / channels / self.plan.chunk * self.plan.clips;
+        self.rows(self.plan.places.outputs[i], rows, channels)
     }
 
     /// Projections of the last batch at block `3 + scale`, as
-    /// [`Objective::projections`](crate::train::objective::Objective::projections).
+    /// [`Objective::projections`](crate::train::objective::Objective::projections); none of a classifier.
     ///
     /// # Errors
     /// A device that fails.
     pub fn projections(&self, scale: usize) -> Result<[Vec<f32>; 4]> {
         let mut out = [const { Vec::new() }; 4];
-        for (out, (at, rows)) in out.iter_mut().zip(self.plan.objective.projections(scale)) {
-            *out = self.rows(self.plan.places.objective + at, rows, PROJECTION)?;
+        let CudaCriterion::Contrast(objective) = &self.plan.criterion else { return Ok(out) };
+        for (out, (at, rows)) in out.iter_mut().zip(objective.projections(scale)) {
+            *out = self.rows(self.plan.places.criterion + at, rows, PROJECTION)?;
         }
         Ok(out)
     }

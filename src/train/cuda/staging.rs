@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::data::{Batch, ClipConfig};
+use crate::data::Batch;
 use crate::device::{Address, Device, Event, Memory, Pinned, Stream};
 use crate::ops::augment::{self, CudaClip};
-use crate::train::objective::{LossConfig, roles};
 use crate::{Error, Result};
 
 /// Windows start at multiples of this many bytes.
@@ -24,25 +23,25 @@ pub(super) struct Shape {
     pub frames: usize,
     /// Side of a clip.
     pub crop: usize,
+    /// Bytes of what the criterion must know of a batch.
+    pub facts: usize,
 }
 
 impl Shape {
-    /// Of the batches of a run. An anchor and its spatial variant share a window; a temporal variant has its own.
-    pub fn of(clip: &ClipConfig, loss: &LossConfig, videos: usize, window_bytes: usize) -> Self {
-        let windows = videos * if loss.temporal { 2 } else { 1 };
-        let clips = videos * roles(loss).count();
-        Self { clips, windows, window_bytes, frames: clip.frames, crop: clip.crop }
-    }
-
     fn clips_at(self) -> usize {
         ALIGNMENT
     }
 
-    fn windows_at(self) -> usize {
+    fn facts_at(self) -> usize {
         self.clips_at() + (self.clips * size_of::<CudaClip>()).next_multiple_of(ALIGNMENT)
     }
 
-    /// Bytes, on the host and on the device: the learning rate, the clips' transforms, the windows.
+    fn windows_at(self) -> usize {
+        self.facts_at() + self.facts.next_multiple_of(ALIGNMENT)
+    }
+
+    /// Bytes, on the host and on the device: the learning rate, the clips' transforms, what the criterion must know, the
+    /// windows.
     pub fn bytes(self) -> usize {
         self.windows_at() + self.windows * self.window_bytes.next_multiple_of(ALIGNMENT)
     }
@@ -84,6 +83,11 @@ impl Staging {
         self.memory.address().offset(self.shape.clips_at() + first * size_of::<CudaClip>())
     }
 
+    /// What the criterion must know of the batch.
+    pub fn facts(&self) -> Address {
+        self.memory.address().offset(self.shape.facts_at())
+    }
+
     /// The windows.
     pub fn windows(&self) -> Address {
         self.memory.address().offset(self.shape.windows_at())
@@ -94,15 +98,21 @@ impl Staging {
         self.step
     }
 
-    /// Appends to `stream` the copy of a batch and its learning rate.
+    /// Appends to `stream` the copy of a batch and its learning rate; `facts` writes what the criterion must know of it.
     ///
     /// # Errors
-    /// A batch of another shape, or a device that fails.
-    pub fn fill(&mut self, stream: &Stream, batch: &Batch, rate: f64) -> Result<()> {
+    /// A batch of another shape, a device that fails, and those of `facts`.
+    pub fn fill(
+        &mut self,
+        stream: &Stream,
+        batch: &Batch,
+        rate: f64,
+        facts: impl FnOnce(&mut [u8]) -> Result<()>,
+    ) -> Result<()> {
         let shape = self.shape;
         if batch.clips.len() != shape.clips || batch.windows.len() > shape.windows {
             return Err(Error::shape(
-                "pretrain",
+                "step",
                 format!(
                     "a batch of {} clips of {} windows, planned were {} of {}",
                     batch.clips.len(),
@@ -119,6 +129,7 @@ impl Staging {
         let bytes = self.host.as_mut_slice::<u8>();
         bytes[..size_of::<f64>()].copy_from_slice(bytemuck::bytes_of(&rate));
         let (head, windows) = bytes.split_at_mut(shape.windows_at());
+        facts(&mut head[shape.facts_at()..])?;
         let clips: &mut [CudaClip] =
             bytemuck::cast_slice_mut(&mut head[shape.clips_at()..][..shape.clips * size_of::<CudaClip>()]);
         let pitch = shape.window_bytes.next_multiple_of(ALIGNMENT);
@@ -130,7 +141,7 @@ impl Staging {
         }
         if let Some(large) = batch.windows.iter().find(|w| w.rgb.len() > shape.window_bytes) {
             return Err(Error::shape(
-                "pretrain",
+                "step",
                 format!(
                     "a window of {}×{}×{}, larger than any planned",
                     large.frames, large.height, large.width

@@ -10,8 +10,7 @@ use crate::device::{Device, Event, Pinned, Recording, Stream};
 use crate::models::{self, Init};
 use crate::ops::augment;
 use crate::optim::{Figures, OptimConfig, learning_rate};
-use crate::train::objective::LossConfig;
-use crate::train::{Step, StepReport, TrainState};
+use crate::train::{Feed, Step, StepReport, TrainState};
 use crate::{Error, Result};
 
 /// The network, its optimiser and every buffer of a step, allocated once.
@@ -24,20 +23,19 @@ pub struct CudaTrainStep {
     figures: Pinned,
     finished: Event,
     optim: OptimConfig,
+    feed: Option<Feed>,
     total_steps: u64,
     step: u64,
     peak_bytes: usize,
 }
 
 /// What a run is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct CudaRun<'a> {
     /// How clips are cut.
     pub clip: &'a ClipConfig,
-    /// What is contrasted.
-    pub loss: &'a LossConfig,
-    /// Videos of a batch.
-    pub videos: usize,
+    /// Windows of a batch. An anchor and its spatial variant share one; a temporal variant has its own.
+    pub windows: usize,
     /// Bytes of the largest window of any batch.
     pub window_bytes: usize,
     /// How parameters start.
@@ -48,6 +46,48 @@ pub struct CudaRun<'a> {
     pub total_steps: u64,
     /// Determines initial weights.
     pub seed: u64,
+    /// What a classifier must know of a batch.
+    pub feed: Option<Feed>,
+}
+
+impl CudaRun<'_> {
+    /// What is staged of a batch.
+    fn shape(&self, plan: &CudaNetworkPlan) -> Shape {
+        Shape {
+            clips: plan.clips(),
+            windows: self.windows,
+            window_bytes: self.window_bytes,
+            frames: self.clip.frames,
+            crop: self.clip.crop,
+            facts: plan.criterion().facts_bytes(),
+        }
+    }
+
+    /// The plan that `with` makes for a chunk of so many clips; for 0 of the largest that fits what is free beside the
+    /// staged batches.
+    ///
+    /// # Errors
+    /// Those of `with`, or a device that fails.
+    pub fn plan(
+        &self,
+        device: &Device,
+        chunk: usize,
+        with: impl Fn(Option<usize>) -> Result<CudaNetworkPlan>,
+    ) -> Result<CudaNetworkPlan> {
+        if chunk > 0 {
+            return with(Some(chunk));
+        }
+        let (free, _) = device.memory()?;
+        // Some stays free for what the driver takes besides: the kernels themselves, when they are loaded.
+        let reserve = (free / 100).max(256 << 20);
+        let staged = self.staging_bytes(&with(Some(1))?); // the same for any chunk
+        CudaNetworkPlan::fitting(free.saturating_sub(reserve + staged), with)
+    }
+
+    /// Bytes on the device of the two places where batches wait.
+    pub fn staging_bytes(&self, plan: &CudaNetworkPlan) -> usize {
+        2 * self.shape(plan).bytes()
+    }
 }
 
 impl CudaTrainStep {
@@ -56,7 +96,7 @@ impl CudaTrainStep {
     /// # Errors
     /// A device that has not as much memory, or fails.
     pub fn new(device: &Arc<Device>, plan: CudaNetworkPlan, run: &CudaRun<'_>) -> Result<Self> {
-        let shape = Shape::of(run.clip, run.loss, run.videos, run.window_bytes);
+        let shape = run.shape(&plan);
         let peak_bytes = plan.bytes().total() + 2 * shape.bytes();
         let network = CudaNetwork::new(device, plan)?;
         let mut params = vec![0.0; network.plan().layout().len()];
@@ -65,7 +105,7 @@ impl CudaTrainStep {
         let staging = [Staging::new(device, shape)?, Staging::new(device, shape)?];
         let record = |staging: &Staging| {
             let precision = network.plan().precision();
-            let mut commands = network.forward_backward(&mut |clips, input, commands| {
+            let mut commands = network.forward_backward(staging.facts(), &mut |clips, input, commands| {
                 let extents = [clips.len(), shape.frames, shape.crop];
                 let (table, windows) = (staging.clips(clips.start), staging.windows());
                 commands.push(augment::launch(precision, extents, table, windows, input).into());
@@ -83,15 +123,11 @@ impl CudaTrainStep {
             staging,
             recordings,
             optim: run.optim.clone(),
+            feed: run.feed.clone(),
             total_steps: run.total_steps,
             step: 0,
             peak_bytes,
         })
-    }
-
-    /// Bytes on the device of the two places where batches wait.
-    pub fn staging_bytes(clip: &ClipConfig, loss: &LossConfig, videos: usize, window_bytes: usize) -> usize {
-        2 * Shape::of(clip, loss, videos, window_bytes).bytes()
     }
 
     /// Copies a batch to the place of its step, unless it is there.
@@ -99,7 +135,9 @@ impl CudaTrainStep {
         let place = (batch.step % 2) as usize;
         if self.staging[place].step() != Some(batch.step) {
             let rate = learning_rate(&self.optim, batch.step, self.total_steps);
-            self.staging[place].fill(&self.copies, batch, rate)?;
+            let (criterion, feed) = (self.network.plan().criterion(), self.feed.as_ref());
+            let facts = |bytes: &mut [u8]| criterion.write_facts(feed, batch, bytes);
+            self.staging[place].fill(&self.copies, batch, rate, facts)?;
         }
         Ok(place)
     }

@@ -1,24 +1,25 @@
 //! What fine-tuning judges by: pooled block 5 → dropout → linear layer → softmax cross-entropy, the mean over clips.
 
-use super::config::ClassifyConfig;
+mod cuda;
+mod feed;
+
 use super::criterion::{Criterion, Losses};
 use super::head::Head;
+use crate::Result;
 use crate::data::Batch;
 use crate::graph::ParamLayout;
-use crate::ops::cross_entropy;
+use crate::ops::{cross_entropy, dropout};
 use crate::tensor::Real;
-use crate::tensor::random::Stream;
-use crate::{Error, Result};
+
+pub use cuda::CudaClassifier;
+pub use feed::Feed;
 
 /// The classifier with every buffer that it needs.
 #[derive(Debug)]
 pub struct Classifier<T> {
     head: Head,
     loss: cross_entropy::Problem,
-    dropout: f64,
-    draws: Stream,
-    /// The class of each video of the data set, by its number there.
-    class_of: Vec<Option<u32>>,
+    feed: Option<Feed>,
     labels: Vec<u32>, // (clips)
     /// What dropout multiplies by: 0, or 1/(1 − p).
     mask: Vec<T>, // (clips, C)
@@ -31,19 +32,11 @@ pub struct Classifier<T> {
 }
 
 impl<T: Real> Classifier<T> {
-    /// Allocates for `clips` vectors of `channels` numbers. The layer's parameters are the last ones of `layout`; dropout
-    /// draws from `seed`.
+    /// Allocates for `clips` vectors of `channels` numbers. The layer's parameters are the last ones of `layout`.
     ///
     /// # Errors
     /// Fewer than two classes.
-    pub fn new(
-        config: &ClassifyConfig,
-        clips: usize,
-        channels: usize,
-        seed: u64,
-        layout: &ParamLayout,
-    ) -> Result<Self> {
-        let classes = config.classes.len();
+    pub fn new(classes: usize, clips: usize, channels: usize, layout: &ParamLayout) -> Result<Self> {
         let loss = cross_entropy::Problem::new(clips, classes)?;
         let [.., weight, bias] = layout.params() else {
             panic!("a classifier's layout ends with its layer's weight and bias")
@@ -53,9 +46,7 @@ impl<T: Real> Classifier<T> {
         Ok(Self {
             workspace: vec![0; head.workspace_bytes::<T>().div_ceil(size_of::<u64>())],
             head,
-            dropout: config.dropout,
-            draws: Stream::new("classifier.dropout", seed),
-            class_of: Vec::new(),
+            feed: None,
             labels: vec![0; clips],
             mask: vec![T::ONE; clips * channels],
             x: zeros(clips * channels),
@@ -66,9 +57,9 @@ impl<T: Real> Classifier<T> {
         })
     }
 
-    /// Sets the class of each video of the data set, by its number there; `None` for one that is not trained on.
-    pub fn set_classes(&mut self, class_of: Vec<Option<u32>>) {
-        self.class_of = class_of;
+    /// Sets where [`Criterion::prepare`] finds what it must know of a batch.
+    pub fn set_feed(&mut self, feed: Feed) {
+        self.feed = Some(feed);
     }
 
     /// Sets the next batch: the class of each clip, and what dropout multiplies the pooled vectors by, `(clips, C)`.
@@ -83,37 +74,13 @@ impl<T: Real> Classifier<T> {
     }
 }
 
-/// What dropout multiplies the pooled vectors of the batch of `step` by, in order: a pure function of seed and step.
-pub(super) fn draw_mask(draws: &Stream, step: u64, dropout: f64) -> impl Iterator<Item = f64> {
-    let mut stream = draws.fork(step);
-    let kept = 1.0 / (1.0 - dropout);
-    std::iter::repeat_with(move || if stream.next_bool(dropout) { 0.0 } else { kept })
-}
-
-/// The class of each clip of a batch of fine-tuning, which holds one clip a video.
-pub(super) fn labels_of<'a>(
-    batch: &'a Batch,
-    class_of: &'a [Option<u32>],
-) -> impl Iterator<Item = Result<u32>> + 'a {
-    batch.numbers.iter().zip(&batch.videos).map(|(&number, key)| {
-        class_of.get(number).copied().flatten().ok_or_else(|| {
-            Error::usage(
-                format!("video {key} has no class"),
-                "give a list that names the classes of all videos",
-            )
-        })
-    })
-}
-
 impl<T: Real> Criterion<T> for Classifier<T> {
     fn prepare(&mut self, batch: &Batch) -> Result<()> {
-        for (label, class) in self.labels.iter_mut().zip(labels_of(batch, &self.class_of)) {
-            *label = class?;
+        let Some(feed) = &self.feed else { return Ok(()) };
+        for (to, label) in self.labels.iter_mut().zip(feed.labels(batch)) {
+            *to = label?;
         }
-        if self.dropout > 0.0 {
-            let draws = draw_mask(&self.draws, batch.step, self.dropout);
-            self.mask.iter_mut().zip(draws).for_each(|(mask, drawn)| *mask = T::from_f64(drawn));
-        }
+        self.mask.iter_mut().zip(feed.mask(batch.step)).for_each(|(to, mask)| *to = T::from_f64(mask));
         Ok(())
     }
 
@@ -126,8 +93,7 @@ impl<T: Real> Criterion<T> for Classifier<T> {
         gradients: &mut [T],
     ) -> Losses {
         let workspace = bytemuck::cast_slice_mut(&mut self.workspace);
-        let masked = self.x.iter_mut().zip(&outputs[0]).zip(&self.mask);
-        masked.for_each(|((x, &pooled), &mask)| *x = pooled * mask);
+        dropout::apply(&outputs[0], &self.mask, &mut self.x);
         self.head.project(params, &self.x, &mut self.logits, workspace);
         let clips = self.labels.len() as f64;
         let outcome = self.loss.run(cross_entropy::Io {
@@ -137,8 +103,7 @@ impl<T: Real> Criterion<T> for Classifier<T> {
             d_logits: &mut self.d_logits,
         });
         self.head.differentiate(params, &self.x, &self.d_logits, &mut self.dx, gradients, workspace);
-        let through = d_outputs[0].iter_mut().zip(&self.dx).zip(&self.mask);
-        through.for_each(|((d, &dx), &mask)| *d = dx * mask);
+        dropout::apply(&self.dx, &self.mask, &mut d_outputs[0]);
         Losses {
             total: outcome.loss / clips,
             accuracy: Some(outcome.right as f64 / clips),
