@@ -78,9 +78,9 @@ fn measure(backbone: Backbone, args: &Args) -> hdc::Result<()> {
         let precision = if args.precision == "f32" { Precision::F32 } else { Precision::Bf16 };
         let plan = CudaNetworkPlan::new(&model, &loss, &optim, precision, videos, extents, chunk)?;
         let window_bytes = clip.frames * clip.short_side * (clip.short_side * 4 / 3) * 3;
-        let (init, optim, loss) = (model.init, &optim, &loss);
+        let (clip, windows, init, optim) = (&clip, 2 * videos, model.init, &optim);
         let run =
-            CudaRun { clip: &clip, loss, videos, window_bytes, init, optim, total_steps: 1000, seed: 1 };
+            CudaRun { clip, windows, window_bytes, init, optim, total_steps: 1000, seed: 1, feed: None };
         (plan.flops(), Box::new(CudaTrainStep::new(&device, plan, &run)?))
     };
     // Two batches in turn, staged as a run stages them: the next one while a step runs.

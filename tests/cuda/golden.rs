@@ -8,19 +8,28 @@ use hdc::ops::Precision;
 use crate::simulator::device;
 
 fn check(backbone: &str, precision: Precision) {
+    compare(&format!("small_{backbone}"), precision, 6);
+}
+
+fn compare(file: &str, precision: Precision, groups: usize) {
     let Some(device) = device() else { return };
-    let path =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/small_{backbone}.safetensors"));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{file}.safetensors"));
     let report = verify_on(&path, &device, precision).unwrap();
-    assert!(report.groups.len() >= 6, "{report:?}");
+    assert!(report.groups.len() >= groups, "{report:?}");
     for g in &report.groups {
         println!(
-            "{backbone} {precision:?} {:<10} {:.2e}, limit {:.2e}, worst {}",
+            "{file} {precision:?} {:<10} {:.2e}, limit {:.2e}, worst {}",
             g.name, g.rel_l2, g.limit, g.worst_at
         );
     }
     let missed: Vec<_> = report.groups.iter().filter(|g| !g.passes()).collect();
     assert!(missed.is_empty(), "{missed:?}");
+}
+
+#[test]
+fn a_classifier_is_as_near_as_pytorch_in_both_precisions() {
+    compare("classifier_c3d", Precision::F32, 5);
+    compare("classifier_c3d", Precision::Bf16, 5);
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod simulator;
 
 mod driver_calls;
 mod failing;
+mod finetune;
 mod golden;
 mod objective;
 mod pretrain;

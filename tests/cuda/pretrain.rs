@@ -7,7 +7,7 @@ use crate::command::{TINY, hdc, synth};
 use crate::{hdc_on_device, tiny};
 
 /// A figure of every step of a run.
-fn figures(run: &Path, name: &str) -> Vec<f64> {
+pub fn figures(run: &Path, name: &str) -> Vec<f64> {
     let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
     let records = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
     records.map(|r| r[name].as_f64().unwrap_or_else(|| panic!("{name} in {r}"))).collect()
@@ -17,7 +17,7 @@ fn weights(run: &Path, step: u64) -> Vec<u8> {
     fs::read(run.join(format!("checkpoints/step-{step}.safetensors"))).unwrap()
 }
 
-fn assert_close(what: &str, got: &[f64], want: &[f64], tolerance: f64) {
+pub fn assert_close(what: &str, got: &[f64], want: &[f64], tolerance: f64) {
     assert_eq!(got.len(), want.len(), "{what}");
     for (step, (g, w)) in got.iter().zip(want).enumerate() {
         assert!((g - w).abs() <= tolerance * w.abs(), "{what} of step {}: {g} instead of {w}", step + 1);

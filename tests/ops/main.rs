@@ -6,6 +6,7 @@ mod contract;
 mod conv3d;
 mod conv3d_counters;
 mod counted;
+mod cross_entropy;
 mod data;
 mod device;
 mod golden;

@@ -179,10 +179,27 @@ fn a_test_that_makes_no_sense_is_one_clear_error() {
     test("--checkpoint tuned --list none.txt").refused(1, &["none.txt"]);
     test("--checkpoint tuned --checkpoint tuned --list set/testlist.txt")
         .refused(2, &["2 --checkpoint and 1 --list"]);
-    // A network of other classes.
-    hdc(root, &tune("pre", "looks", "").replace("--label motion", "--label appearance")).ok();
-    let config = root.join("looks/config.toml");
-    assert!(fs::read_to_string(&config).unwrap().contains("appearance"));
-    let one = tune("pre", "y", "").replace("--label motion", "--label kind");
-    hdc(root, &one).refused(1, &["kind", "motion"]);
+    // A network that knows two of the classes.
+    let dataset = hdc::data::Dataset::open(&root.join("set")).unwrap();
+    let label =
+        |name: &str| dataset.videos().map(|v| (v.labels[name].clone(), v.key.clone())).collect::<Vec<_>>();
+    let motions = label("motion");
+    let two: std::collections::BTreeSet<_> = motions.iter().map(|m| m.0.as_str()).take(2).collect();
+    let some = |keep: &dyn Fn(&str) -> bool| -> String {
+        motions.iter().filter(|m| keep(&m.0)).map(|m| format!("{}.mp4\n", m.1)).collect()
+    };
+    fs::write(root.join("two.txt"), some(&|m| two.contains(m))).unwrap();
+    fs::write(root.join("others.txt"), some(&|m| !two.contains(m))).unwrap();
+    fs::write(root.join("one.txt"), some(&|m| two.first() == Some(&m))).unwrap();
+    let tune = |list: &str, out: &str| {
+        hdc(root, &tune("pre", out, "--set train.batch=1").replace("set/trainlist.txt", list))
+    };
+    tune("two.txt", "knows-two").ok();
+    test("--checkpoint knows-two --list others.txt")
+        .refused(1, &["knows 2 classes", "are not among them", "such as"]);
+    test("--checkpoint knows-two --list two.txt").ok();
+    tune("one.txt", "x").refused(1, &["have the same \"motion\""]);
+    tune("others.txt", "knows-two").refused(1, &["classify.classes", "other settings"]);
+    hdc(root, &super::finetuning::tune("pre", "x", "").replace("--label motion", "--label kind"))
+        .refused(1, &["kind", "motion"]);
 }

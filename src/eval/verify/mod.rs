@@ -58,7 +58,10 @@ pub fn verify_on(path: &Path, device: &Arc<Device>, precision: Precision) -> Res
             "give a file of a network, or leave out --device; `hdc selftest` checks a device's operations",
         ));
     }
-    let groups = model::verify_on(&file, device, precision)?;
+    let groups = match file.meta["kind"].as_str() {
+        Some("classifier") => classifier::verify_on(&file, device, precision),
+        _ => model::verify_on(&file, device, precision),
+    }?;
     Ok(Report { path: path.to_path_buf(), groups })
 }
 

@@ -53,6 +53,11 @@ impl CudaClassifier {
         (self.clips * size_of::<u32>()).next_multiple_of(CUDA_ALIGNMENT)
     }
 
+    /// Offset of the logits in the buffers, and their rows and classes.
+    pub fn logits(&self) -> (usize, [usize; 2]) {
+        (self.places[1], [self.clips, self.classes])
+    }
+
     /// Bytes of what is staged of a batch: labels, (clips) u32, and masks, (clips, pitch(C)) f32.
     pub fn staged_bytes(&self) -> usize {
         self.masks_at() + self.clips * pitch(self.channels) * size_of::<f32>()

@@ -10,7 +10,7 @@ use crate::train::{CudaClassifier, Feed, Losses};
 /// The contrast of pretraining, or the classifier of fine-tuning.
 #[derive(Debug)]
 pub(super) enum CudaCriterion {
-    Contrast(CudaObjective),
+    Contrast(Box<CudaObjective>),
     Classes(CudaClassifier),
 }
 

@@ -97,7 +97,7 @@ impl CudaNetworkPlan {
         let graph = models::encoder::<f32>(model, chunk, extents, false)?;
         let layout = models::param_layout(&graph);
         let (slots, channels) = (models::block_slots(&graph), models::block_channels(&graph));
-        let criterion = CudaCriterion::Contrast(CudaObjective::new(loss, videos, slots, channels)?);
+        let criterion = CudaCriterion::Contrast(Box::new(CudaObjective::new(loss, videos, slots, channels)?));
         Ok(Self::of(graph, layout, criterion, optim, batch, chunk, true))
     }
 
@@ -478,6 +478,16 @@ impl CudaNetwork {
         let channels = shape.dims()[shape.dims().len() - 1];
         let rows = shape.numel() / channels / self.plan.chunk * self.plan.clips;
         self.rows(self.plan.places.outputs[i], rows, channels)
+    }
+
+    /// Logits of the last batch, `(clips, classes)`; none of a pretraining.
+    ///
+    /// # Errors
+    /// A device that fails.
+    pub fn logits(&self) -> Result<Vec<f32>> {
+        let CudaCriterion::Classes(classifier) = &self.plan.criterion else { return Ok(Vec::new()) };
+        let (at, [rows, classes]) = classifier.logits();
+        self.rows(self.plan.places.criterion + at, rows, classes)
     }
 
     /// Projections of the last batch at block `3 + scale`, as
