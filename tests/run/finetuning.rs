@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use hdc::data::Dataset;
 use hdc::train::Checkpoint;
 use serde_json::Value;
 
@@ -180,7 +181,7 @@ fn a_test_that_makes_no_sense_is_one_clear_error() {
     test("--checkpoint tuned --checkpoint tuned --list set/testlist.txt")
         .refused(2, &["2 --checkpoint and 1 --list"]);
     // A network that knows two of the classes.
-    let dataset = hdc::data::Dataset::open(&root.join("set")).unwrap();
+    let dataset = Dataset::open(&root.join("set")).unwrap();
     let label =
         |name: &str| dataset.videos().map(|v| (v.labels[name].clone(), v.key.clone())).collect::<Vec<_>>();
     let motions = label("motion");
@@ -191,15 +192,15 @@ fn a_test_that_makes_no_sense_is_one_clear_error() {
     fs::write(root.join("two.txt"), some(&|m| two.contains(m))).unwrap();
     fs::write(root.join("others.txt"), some(&|m| !two.contains(m))).unwrap();
     fs::write(root.join("one.txt"), some(&|m| two.first() == Some(&m))).unwrap();
-    let tune = |list: &str, out: &str| {
+    let on_list = |list: &str, out: &str| {
         hdc(root, &tune("pre", out, "--set train.batch=1").replace("set/trainlist.txt", list))
     };
-    tune("two.txt", "knows-two").ok();
+    on_list("two.txt", "knows-two").ok();
     test("--checkpoint knows-two --list others.txt")
         .refused(1, &["knows 2 classes", "are not among them", "such as"]);
     test("--checkpoint knows-two --list two.txt").ok();
-    tune("one.txt", "x").refused(1, &["have the same \"motion\""]);
-    tune("others.txt", "knows-two").refused(1, &["classify.classes", "other settings"]);
-    hdc(root, &super::finetuning::tune("pre", "x", "").replace("--label motion", "--label kind"))
+    on_list("one.txt", "x").refused(1, &["have the same \"motion\""]);
+    on_list("others.txt", "knows-two").refused(1, &["classify.classes", "other settings"]);
+    hdc(root, &tune("pre", "x", "").replace("--label motion", "--label kind"))
         .refused(1, &["kind", "motion"]);
 }
