@@ -9,6 +9,7 @@ use crate::{Error, Result};
 
 mod completions;
 mod compute;
+mod decouple;
 mod demo;
 mod doctor;
 mod features;
@@ -19,6 +20,7 @@ mod plan;
 mod pretrain;
 mod retrieve;
 mod selftest;
+mod study;
 mod synth;
 mod verify;
 
@@ -44,6 +46,7 @@ enum Command {
     Pretrain(pretrain::Args),
     Features(features::Args),
     Retrieve(retrieve::Args),
+    Decouple(decouple::Args),
     Verify(verify::Args),
     Selftest(selftest::Args),
     Completions(completions::Args),
@@ -61,6 +64,7 @@ impl Command {
             Self::Pretrain(args) => pretrain::run(args),
             Self::Features(args) => features::run(args),
             Self::Retrieve(args) => retrieve::run(args),
+            Self::Decouple(args) => decouple::run(args),
             Self::Verify(args) => verify::run(args),
             Self::Selftest(args) => selftest::run(args),
             Self::Completions(args) => completions::run(args),

@@ -61,11 +61,18 @@ pub struct Embedder {
     name: String,
     protocol: Protocol,
     options: EmbedOptions,
-    /// Which output of the encoder is pooled.
+    /// What is pooled, one block after the other.
+    taps: Vec<Tap>,
+    chunk: usize,
+}
+
+/// A block that is tapped.
+#[derive(Clone, Copy, Debug)]
+struct Tap {
+    /// Which output of the encoder.
     output: usize,
     /// `(T, H, W, C)` of the block's map.
     map: [usize; 4],
-    chunk: usize,
 }
 
 impl Embedder {
@@ -74,9 +81,21 @@ impl Embedder {
     /// # Errors
     /// A block other than 3, 4 or 5; a model that does not fit the clips, or clips that do not fit the memory.
     pub fn new(weights: &Weights, options: EmbedOptions, backend: &Backend) -> Result<Self> {
-        let scale = BLOCKS.iter().position(|&b| b == options.block).ok_or_else(|| {
-            Error::usage(format!("there is no block {} to tap", options.block), "give block 3, 4 or 5")
-        })?;
+        let block = options.block;
+        Self::with_blocks(weights, options, &[block], backend)
+    }
+
+    /// As [`Embedder::new`], but taps `blocks` instead of the options' one: a video's vector is one block's after the
+    /// other's, which [`Embedder::each_block`] takes apart.
+    ///
+    /// # Errors
+    /// As [`Embedder::new`].
+    pub fn with_blocks(
+        weights: &Weights,
+        options: EmbedOptions,
+        blocks: &[usize],
+        backend: &Backend,
+    ) -> Result<Self> {
         let maps = options.pool.wants_map();
         let graph = |chunk| -> Result<Graph<f32>> {
             models::encoder(&weights.config.model, chunk, weights.extents(), maps)
@@ -86,8 +105,15 @@ impl Embedder {
             None => fitting(graph)?,
         };
         let shapes: Graph<f32> = models::encoder(&weights.config.model, 1, weights.extents(), true)?;
-        let map = shapes.node(shapes.outputs()[3 + scale]).shape.dims();
-        let map = [map[1], map[2], map[3], map[4]];
+        let tap = |block: &usize| {
+            let scale = BLOCKS.iter().position(|b| b == block).ok_or_else(|| {
+                Error::usage(format!("there is no block {block} to tap"), "give block 3, 4 or 5")
+            })?;
+            let map = shapes.node(shapes.outputs()[3 + scale]).shape.dims();
+            let output = if maps { 3 + scale } else { scale };
+            Ok(Tap { output, map: [map[1], map[2], map[3], map[4]] })
+        };
+        let taps = blocks.iter().map(tap).collect::<Result<_>>()?;
         Ok(Self {
             encoder: Encoder::new(backend, graph(chunk)?, weights)?,
             name: weights.name.clone(),
@@ -96,8 +122,7 @@ impl Embedder {
                 clips: options.clips,
                 crops: options.crops,
             },
-            output: if maps { 3 + scale } else { scale },
-            map,
+            taps,
             chunk,
             options,
         })
@@ -115,7 +140,20 @@ impl Embedder {
 
     /// Numbers a vector.
     pub fn dim(&self) -> usize {
-        self.options.pool.dim(self.map)
+        self.taps.iter().map(|tap| self.options.pool.dim(tap.map)).sum()
+    }
+
+    /// The vectors of each tapped block, in the order in which they were asked for.
+    pub fn each_block(&self, embeddings: &Embeddings) -> Vec<Embeddings> {
+        let mut from = 0;
+        let mut part = |tap: &Tap| {
+            let dim = self.options.pool.dim(tap.map);
+            let rows = embeddings.data.chunks_exact(embeddings.dim);
+            let data = rows.flat_map(|row| &row[from..from + dim]).copied().collect();
+            from += dim;
+            Embeddings { videos: embeddings.videos.clone(), dim, data }
+        };
+        self.taps.iter().map(&mut part).collect()
     }
 
     /// Bytes of the network's buffers and parameters.
@@ -173,10 +211,16 @@ impl Embedder {
     /// Encodes the pending clips and adds their vectors to those of their videos.
     fn run(&mut self, pending: &mut Vec<usize>, means: &mut Means) -> Result<()> {
         self.encoder.forward()?;
-        let output = self.encoder.output(self.output);
         let mut pooled = vec![0.0; means.dim];
-        for (place, clip) in pending.drain(..).zip(output.chunks_exact(output.len() / self.chunk)) {
-            self.options.pool.apply(clip, self.map, &mut pooled);
+        for (i, place) in pending.drain(..).enumerate() {
+            let mut rest = pooled.as_mut_slice();
+            for tap in &self.taps {
+                let output = self.encoder.output(tap.output);
+                let len = output.len() / self.chunk;
+                let (to, after) = rest.split_at_mut(self.options.pool.dim(tap.map));
+                self.options.pool.apply(&output[i * len..][..len], tap.map, to);
+                rest = after;
+            }
             means.add(place, &pooled);
         }
         Ok(())
