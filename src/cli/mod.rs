@@ -9,6 +9,7 @@ use crate::{Error, Result};
 
 mod completions;
 mod compute;
+mod decouple;
 mod demo;
 mod doctor;
 mod features;
@@ -20,6 +21,7 @@ mod plan;
 mod pretrain;
 mod retrieve;
 mod selftest;
+mod study;
 mod synth;
 mod test;
 mod verify;
@@ -48,6 +50,7 @@ enum Command {
     Features(features::Args),
     Retrieve(retrieve::Args),
     Test(test::Args),
+    Decouple(decouple::Args),
     Verify(verify::Args),
     Selftest(selftest::Args),
     Completions(completions::Args),
@@ -67,6 +70,7 @@ impl Command {
             Self::Features(args) => features::run(args),
             Self::Retrieve(args) => retrieve::run(args),
             Self::Test(args) => test::run(args),
+            Self::Decouple(args) => decouple::run(args),
             Self::Verify(args) => verify::run(args),
             Self::Selftest(args) => selftest::run(args),
             Self::Completions(args) => completions::run(args),

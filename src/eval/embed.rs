@@ -1,7 +1,7 @@
 //! From videos to vectors: decode, encode, pool, mean over the clips of a video.
 
 use super::clips::Protocol;
-use super::encoder::{self, Encoder};
+use super::encoder::{self, ClipOutputs, Encoder};
 use super::{Pool, Weights};
 use crate::data::Dataset;
 use crate::data::evaluate::{Clips, Crops};
@@ -58,7 +58,14 @@ pub struct Embedder {
     name: String,
     protocol: Protocol,
     options: EmbedOptions,
-    /// Which output of the encoder is pooled.
+    /// What is pooled, one block after the other.
+    taps: Vec<Tap>,
+}
+
+/// A block that is tapped.
+#[derive(Clone, Copy, Debug)]
+struct Tap {
+    /// Which output of the encoder.
     output: usize,
     /// `(T, H, W, C)` of the block's map.
     map: [usize; 4],
@@ -70,17 +77,36 @@ impl Embedder {
     /// # Errors
     /// A block other than 3, 4 or 5; a model that does not fit the clips, or clips that do not fit the memory.
     pub fn new(weights: &Weights, options: EmbedOptions, backend: &Backend) -> Result<Self> {
-        let scale = BLOCKS.iter().position(|&b| b == options.block).ok_or_else(|| {
-            Error::usage(format!("there is no block {} to tap", options.block), "give block 3, 4 or 5")
-        })?;
+        let block = options.block;
+        Self::with_blocks(weights, options, &[block], backend)
+    }
+
+    /// As [`Embedder::new`], but taps `blocks` instead of the options' one: a video's vector is one block's after the
+    /// other's, which [`Embedder::each_block`] takes apart.
+    ///
+    /// # Errors
+    /// As [`Embedder::new`].
+    pub fn with_blocks(
+        weights: &Weights,
+        options: EmbedOptions,
+        blocks: &[usize],
+        backend: &Backend,
+    ) -> Result<Self> {
         let maps = options.pool.wants_map();
         let graph = |chunk| -> Result<Graph<f32>> {
             models::encoder(&weights.config.model, chunk, weights.extents(), maps)
         };
         let chunk = encoder::chunk(options.chunk, graph)?;
         let shapes: Graph<f32> = models::encoder(&weights.config.model, 1, weights.extents(), true)?;
-        let map = shapes.node(shapes.outputs()[3 + scale]).shape.dims();
-        let map = [map[1], map[2], map[3], map[4]];
+        let tap = |block: &usize| {
+            let scale = BLOCKS.iter().position(|b| b == block).ok_or_else(|| {
+                Error::usage(format!("there is no block {block} to tap"), "give block 3, 4 or 5")
+            })?;
+            let map = shapes.node(shapes.outputs()[3 + scale]).shape.dims();
+            let output = if maps { 3 + scale } else { scale };
+            Ok(Tap { output, map: [map[1], map[2], map[3], map[4]] })
+        };
+        let taps = blocks.iter().map(tap).collect::<Result<_>>()?;
         Ok(Self {
             encoder: Encoder::new(backend, graph(chunk)?, weights)?,
             name: weights.name.clone(),
@@ -89,8 +115,7 @@ impl Embedder {
                 clips: options.clips,
                 crops: options.crops,
             },
-            output: if maps { 3 + scale } else { scale },
-            map,
+            taps,
             options,
         })
     }
@@ -107,7 +132,20 @@ impl Embedder {
 
     /// Numbers a vector.
     pub fn dim(&self) -> usize {
-        self.options.pool.dim(self.map)
+        self.taps.iter().map(|tap| self.options.pool.dim(tap.map)).sum()
+    }
+
+    /// The vectors of each tapped block, in the order in which they were asked for.
+    pub fn each_block(&self, embeddings: &Embeddings) -> Vec<Embeddings> {
+        let mut from = 0;
+        let mut part = |tap: &Tap| {
+            let dim = self.options.pool.dim(tap.map);
+            let rows = embeddings.data.chunks_exact(embeddings.dim);
+            let data = rows.flat_map(|row| &row[from..from + dim]).copied().collect();
+            from += dim;
+            Embeddings { videos: embeddings.videos.clone(), dim, data }
+        };
+        self.taps.iter().map(&mut part).collect()
     }
 
     /// Bytes of the network's buffers and parameters.
@@ -131,19 +169,18 @@ impl Embedder {
         videos.dedup();
         let (dim, total) = (self.dim(), videos.len());
         let mut means = Means { dim, current: None, sum: vec![0.0; dim], data: vec![0.0; total * dim] };
-        let (options, map) = (&self.options, self.map);
+        let (pool, taps) = (self.options.pool, &self.taps);
         let mut pooled = vec![0.0; dim];
-        self.encoder.each_clip(
-            dataset,
-            &videos,
-            &self.protocol,
-            self.output,
-            |place, clip| {
-                options.pool.apply(clip, map, &mut pooled);
-                means.add(place, &pooled);
-            },
-            progress,
-        )?;
+        let each = |place: usize, outputs: ClipOutputs<'_>| {
+            let mut rest = pooled.as_mut_slice();
+            for tap in taps {
+                let (to, after) = rest.split_at_mut(pool.dim(tap.map));
+                pool.apply(outputs.get(tap.output), tap.map, to);
+                rest = after;
+            }
+            means.add(place, &pooled);
+        };
+        self.encoder.each_clip(dataset, &videos, &self.protocol, each, progress)?;
         means.flush();
         if let Some(at) = means.data.iter().position(|v| !v.is_finite()) {
             let key = &dataset.video(videos[at / dim]).key;

@@ -26,6 +26,23 @@ pub(super) fn chunk(asked: Option<usize>, graph: impl Fn(usize) -> Result<Graph<
     Ok(1)
 }
 
+/// What the encoder gave of one clip.
+#[derive(Clone, Copy)]
+pub(super) struct ClipOutputs<'a> {
+    encoder: &'a Encoder,
+    chunk: usize,
+    clip: usize,
+}
+
+impl<'a> ClipOutputs<'a> {
+    /// Output `i`.
+    pub fn get(self, i: usize) -> &'a [f32] {
+        let all = self.encoder.output(i);
+        let len = all.len() / self.chunk;
+        &all[self.clip * len..][..len]
+    }
+}
+
 /// A backbone with its weights and every buffer that it needs.
 #[derive(Debug)]
 pub(super) enum Encoder {
@@ -86,8 +103,8 @@ impl Encoder {
         Ok(())
     }
 
-    /// Encodes the clips of these videos, as many at a time as the network takes. `each(place, clip)` gets the place of the
-    /// video and output `output` of its next clip, in order. Uses the threads of the current rayon pool, and as many to
+    /// Encodes the clips of these videos, as many at a time as the network takes. `each(place, outputs)` gets the place of
+    /// the video and the outputs of its next clip, in order. Uses the threads of the current rayon pool, and as many to
     /// decode; the result does not depend on them.
     ///
     /// # Errors
@@ -97,8 +114,7 @@ impl Encoder {
         dataset: &Dataset,
         videos: &[usize],
         protocol: &Protocol,
-        output: usize,
-        mut each: impl FnMut(usize, &[f32]),
+        mut each: impl FnMut(usize, ClipOutputs<'_>),
         mut progress: impl FnMut(usize, usize),
     ) -> Result<()> {
         let len = protocol.clip_len();
@@ -106,9 +122,9 @@ impl Encoder {
         let mut pending = Vec::with_capacity(chunk); // the place of each clip's video
         let mut encode = |this: &mut Self, pending: &mut Vec<usize>| -> Result<()> {
             this.forward()?;
-            let outputs = this.output(output);
-            let clips = outputs.chunks_exact(outputs.len() / chunk);
-            pending.drain(..).zip(clips).for_each(|(place, clip)| each(place, clip));
+            for (clip, place) in pending.drain(..).enumerate() {
+                each(place, ClipOutputs { encoder: this, chunk, clip });
+            }
             Ok(())
         };
         for_each_video(dataset, videos, protocol, rayon::current_num_threads(), |place, clips| {

@@ -71,6 +71,35 @@ pub fn retrieval(
 /// # Panics
 /// If a video of `split` has no vector.
 pub fn retrieve(embeddings: &Embeddings, embedder: &Embedder, split: &RetrievalSplit) -> Retrieval {
+    let Hits { neighbours, top, chance, without_match } = hits(embeddings, split);
+    let queries = split.queries();
+    let report = Report {
+        network: embedder.name().into(),
+        label: split.label.clone(),
+        block: embedder.options().block,
+        pool: embedder.options().pool,
+        dim: embeddings.dim,
+        queries: queries.len(),
+        gallery: split.gallery.len(),
+        leave_one_out: split.queries.is_none(),
+        classes: queries.iter().map(|q| q.label.as_str()).collect::<BTreeSet<_>>().len(),
+        without_match,
+        top,
+        chance,
+    };
+    Retrieval { report, neighbours }
+}
+
+/// What a search finds, whatever made the vectors; fields as in [`Report`] and [`Retrieval`].
+pub(super) struct Hits {
+    pub neighbours: Vec<Vec<Neighbour>>,
+    pub top: BTreeMap<usize, f64>,
+    pub chance: BTreeMap<usize, f64>,
+    pub without_match: usize,
+}
+
+/// Searches `embeddings`, which holds all videos of `split`.
+pub(super) fn hits(embeddings: &Embeddings, split: &RetrievalSplit) -> Hits {
     let unit = |videos: &[Labelled]| {
         let rows =
             videos.iter().map(|v| embeddings.of(v.video).expect("every video of the split has a vector"));
@@ -83,41 +112,41 @@ pub fn retrieve(embeddings: &Embeddings, embedder: &Embedder, split: &RetrievalS
     let deepest = TOP[TOP.len() - 1];
     let neighbours = nearest(query_vectors.as_ref().unwrap_or(&vectors), &vectors, deepest, itself);
 
-    let mut sizes = BTreeMap::<&str, usize>::new();
-    for item in gallery {
-        *sizes.entry(&item.label).or_default() += 1;
-    }
-    let held: BTreeSet<usize> = gallery.iter().map(|g| g.video).collect();
     let (mut top, mut chances) = (BTreeMap::new(), BTreeMap::new());
     let mut without_match = 0;
-    for (query, found) in queries.iter().zip(&neighbours) {
-        let own = usize::from(held.contains(&query.video));
-        let same = sizes.get(query.label.as_str()).map_or(0, |&n| n - own.min(n));
+    for ((query, found), (others, same)) in queries.iter().zip(&neighbours).zip(candidates(split)) {
         without_match += usize::from(same == 0);
         let hit = found.iter().position(|n| gallery[n.index].label == query.label);
         for k in TOP {
             *top.entry(k).or_insert(0.0) += f64::from(u8::from(hit.is_some_and(|at| at < k)));
-            *chances.entry(k).or_insert(0.0) += chance::hit(gallery.len() - own, same, k);
+            *chances.entry(k).or_insert(0.0) += chance::hit(others, same, k);
         }
     }
     for value in top.values_mut().chain(chances.values_mut()) {
         *value /= queries.len() as f64;
     }
-    let report = Report {
-        network: embedder.name().into(),
-        label: split.label.clone(),
-        block: embedder.options().block,
-        pool: embedder.options().pool,
-        dim: embeddings.dim,
-        queries: queries.len(),
-        gallery: gallery.len(),
-        leave_one_out: split.queries.is_none(),
-        classes: queries.iter().map(|q| q.label.as_str()).collect::<BTreeSet<_>>().len(),
-        without_match,
-        top,
-        chance: chances,
+    Hits { neighbours, top, chance: chances, without_match }
+}
+
+/// What a random ranking would reach at 1 on average.
+pub(super) fn chance_at_1(split: &RetrievalSplit) -> f64 {
+    let all = candidates(split);
+    all.iter().map(|&(others, same)| chance::hit(others, same, 1)).sum::<f64>() / all.len() as f64
+}
+
+/// For each query the videos of the gallery other than itself, and those of them that share its class.
+fn candidates(split: &RetrievalSplit) -> Vec<(usize, usize)> {
+    let mut sizes = BTreeMap::<&str, usize>::new();
+    for item in &split.gallery {
+        *sizes.entry(&item.label).or_default() += 1;
+    }
+    let held: BTreeSet<usize> = split.gallery.iter().map(|g| g.video).collect();
+    let of = |query: &Labelled| {
+        let own = usize::from(held.contains(&query.video));
+        let same = sizes.get(query.label.as_str()).map_or(0, |&n| n - own.min(n));
+        (split.gallery.len() - own, same)
     };
-    Retrieval { report, neighbours }
+    split.queries().iter().map(of).collect()
 }
 
 impl std::fmt::Display for Report {

@@ -5,7 +5,7 @@ use std::process::Command;
 use super::*;
 use command::{command, files};
 
-const ALL: [&str; 11] = [
+const ALL: [&str; 12] = [
     "demo",
     "doctor",
     "synth",
@@ -15,6 +15,7 @@ const ALL: [&str; 11] = [
     "pretrain",
     "features",
     "retrieve",
+    "decouple",
     "verify",
     "completions",
 ];

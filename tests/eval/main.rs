@@ -7,6 +7,7 @@ mod features;
 mod inspect;
 mod lists;
 mod retrieval;
+mod study;
 
 use std::path::Path;
 

@@ -7,7 +7,7 @@ use arrayvec::ArrayVec;
 
 use super::Weights;
 use super::clips::Protocol;
-use super::encoder::{self, Encoder};
+use super::encoder::{self, ClipOutputs, Encoder};
 use crate::data::Dataset;
 use crate::data::evaluate::{Clips, Crops};
 use crate::data::lists::Labelled;
@@ -154,9 +154,9 @@ impl Tester {
         let mut logits = vec![0.0_f32; self.classes.len()];
         let mut clip = vec![0.0; self.classes.len()];
         let mut seen = 0; // crops of the clip so far
-        let each = |place: usize, pooled: &[f32]| {
+        let each = |place: usize, outputs: ClipOutputs<'_>| {
             layer.forward(Forward {
-                inputs: ArrayVec::from_iter([pooled]),
+                inputs: ArrayVec::from_iter([outputs.get(0)]),
                 params: ArrayVec::from_iter([&weight[..], &bias[..]]),
                 output: &mut logits,
                 saved: &mut [],
@@ -170,7 +170,7 @@ impl Tester {
                 seen = 0;
             }
         };
-        self.encoder.each_clip(dataset, &numbers, &self.protocol, 0, each, progress)?;
+        self.encoder.each_clip(dataset, &numbers, &self.protocol, each, progress)?;
         for p in &mut predictions {
             let share = 1.0 / (p.clips * crops) as f64;
             p.probabilities.iter_mut().for_each(|probability| *probability *= share);

@@ -1,0 +1,77 @@
+//! The pretraining runs of a study.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
+
+use super::{Figures, Settings, StudyOptions};
+use crate::train::{Config, Place, Record, Resume, pretrain};
+use crate::{Error, Result};
+
+/// Steps at the end whose mean loss is reported.
+const LAST: usize = 50;
+
+/// The pretraining runs of a study, each in a folder that its settings name.
+pub(super) struct Runs<'a> {
+    options: &'a StudyOptions,
+    /// Whether a signal ends the process at once: it does but while pretraining, which saves first.
+    at_once: Arc<AtomicBool>,
+}
+
+impl<'a> Runs<'a> {
+    /// # Errors
+    /// A system that does not let signals be handled.
+    pub fn new(options: &'a StudyOptions) -> Result<Self> {
+        let at_once = Arc::new(AtomicBool::new(true));
+        for signal in [SIGINT, SIGTERM] {
+            // Pretraining takes signals and, when it is over, leaves them without effect; rows need no saving.
+            flag::register_conditional_default(signal, at_once.clone()).map_err(|e| {
+                Error::device(format!("signals cannot be handled: {e}"), "run in an ordinary process")
+            })?;
+        }
+        Ok(Self { options, at_once })
+    }
+
+    /// Pretrains, goes on with what was stopped, or finds it done: the run's folder.
+    ///
+    /// # Errors
+    /// As [`pretrain`].
+    pub fn pretrain(&self, config: &Config, settings: &Settings) -> Result<PathBuf> {
+        let (backbone, seed) = (config.model.backbone.name(), config.train.seed);
+        let name = format!("{backbone}-seed{seed}-{}", settings.digest());
+        let place = Place {
+            out: self.options.out.join("runs").join(name),
+            resume: Resume::Auto,
+            threads: self.options.threads,
+            backend: self.options.backend.clone(),
+        };
+        self.at_once.store(false, Ordering::Relaxed);
+        let summary = pretrain(config, &place);
+        self.at_once.store(true, Ordering::Relaxed);
+        Ok(summary?.run)
+    }
+}
+
+/// The terms of the loss, means over a run's last steps: `loss s3` to `loss t5`, those that are on.
+///
+/// # Errors
+/// Records that cannot be read.
+pub(super) fn losses(run: &Path) -> Result<Figures> {
+    let path = run.join("metrics.jsonl");
+    let text = std::fs::read_to_string(&path).map_err(|e| Error::io("read", &path, e))?;
+    let lines: Vec<&str> = text.lines().collect();
+    let last = &lines[lines.len().saturating_sub(LAST)..];
+    let mut means = Figures::new();
+    for line in last {
+        let record: Record = serde_json::from_str(line).map_err(|e| {
+            Error::data(&path, format!("holds a line that is no record: {e}"), "remove the run's folder")
+        })?;
+        for (term, value) in record.terms() {
+            *means.entry(format!("loss {term}")).or_default() += value / last.len() as f64;
+        }
+    }
+    Ok(means)
+}

@@ -1,0 +1,103 @@
+//! Studies of the real program: to the end, stopped and gone on with, the same bits, and what is refused.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use super::*;
+use command::{command, files};
+
+/// A study of the smallest network that sees something at block 5.
+fn line() -> String {
+    format!(
+        "decouple {TINY} --set clip.crop=32 --set clip.short_side=40 --videos 64 --steps 2 --seeds 0 --clips 2 --json"
+    )
+}
+
+/// The rows of a study, by name.
+fn rows(out: &Path) -> Vec<(String, Value)> {
+    let mut rows = Vec::new();
+    for (path, bytes) in files(&out.join("rows")) {
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        rows.push((name, serde_json::from_slice(&bytes).unwrap()));
+    }
+    rows
+}
+
+#[test]
+fn a_study_is_whole_true_and_the_same_when_it_was_killed_in_between() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = hdc(dir.path(), &format!("{} --out whole", line())).json();
+    let all = rows(&dir.path().join("whole"));
+    assert_eq!(all.len(), 7);
+    assert_eq!(whole["rows"].as_array().unwrap().len(), 7);
+    assert_eq!(whole["verdict"].as_array().unwrap().len(), 3 * 2 * 6);
+    assert_eq!(whole["videos"], serde_json::json!([48, 16]));
+    assert_eq!(whole["chance"]["probe motion"], 0.125);
+    let report = fs::read_to_string(dir.path().join("whole/report.md")).unwrap();
+    for part in
+        ["`hdc decouple --preset small", "| SC+TC at 3-4-5 |", "| chance | 12.5 |", "## Losses", "undecided"]
+    {
+        assert!(report.contains(part), "{part} in {report}");
+    }
+    assert!(fs::read_to_string(dir.path().join("whole/report.svg")).unwrap().contains("probe, block 4"));
+
+    // One block of all that were looked at in one pass is what `hdc retrieve` finds of that block alone.
+    let (_, row) = all.iter().find(|(name, _)| name == "SC-at-5-seed0").unwrap();
+    let loss =
+        row["figures"].as_object().unwrap().keys().filter(|k| k.starts_with("loss")).collect::<Vec<_>>();
+    assert_eq!(loss, ["loss s5"]);
+    let run = fs::read_dir(dir.path().join("whole/runs")).unwrap().map(|e| e.unwrap().path()).find(|run| {
+        let config = fs::read_to_string(run.join("config.toml")).unwrap();
+        config.contains("temporal = false") && config.contains("alpha = [0.0, 0.0, 1.0]")
+    });
+    let lists = "--data whole/data --train whole/data/trainlist.txt --test whole/data/testlist.txt";
+    for (block, label) in [(3, "appearance"), (5, "motion")] {
+        let line = format!(
+            "retrieve --checkpoint {} {lists} --label {label} --block {block} --pool gavg --clips 2 --json",
+            run.as_ref().unwrap().display()
+        );
+        let found = hdc(dir.path(), &line).json();
+        assert_eq!(found["top"]["1"], row["figures"][format!("retrieval {label} {block}")]);
+    }
+
+    let again = format!("{} --out parts --threads 1", line());
+    let mut killed = command(dir.path(), &again).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let begin = Instant::now();
+    while !dir.path().join("parts/rows/untrained-seed0.json").exists() {
+        assert!(begin.elapsed() < Duration::from_secs(120), "no row in two minutes");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert!(rows(&dir.path().join("parts")).len() < 7);
+    assert_eq!(hdc(dir.path(), &again).json(), whole);
+    assert_eq!(rows(&dir.path().join("parts")), all);
+
+    // With everything there nothing is done: not even the runs need be there.
+    fs::remove_dir_all(dir.path().join("parts/runs")).unwrap();
+    assert_eq!(hdc(dir.path(), &again).json(), whole);
+    assert!(!dir.path().join("parts/runs").exists());
+    let other = hdc(dir.path(), &again.replace("--steps 2", "--steps 3"));
+    other.refused(1, &["rows/untrained-seed0.json", "train.steps: 2 there, 3 now", "another --out"]);
+}
+
+#[test]
+fn a_study_refuses_what_it_cannot_use() {
+    let dir = tempfile::tempdir().unwrap();
+    synth(dir.path(), 12);
+    fs::write(dir.path().join("empty.txt"), "\n").unwrap();
+    let set = "--data set --train set/trainlist.txt --test set/testlist.txt";
+    let line = format!("decouple --out study {TINY} --steps 1");
+    let refused = |options: &str, code, parts: &[&str]| {
+        hdc(dir.path(), &format!("{line} {options}")).refused(code, parts);
+    };
+    refused("--seeds 0,one", 2, &["'one'", "--seeds"]);
+    refused("--seeds 1,0,1", 2, &["seed 1 is given twice"]);
+    refused("--set loss.tua=1", 2, &["did you mean loss.tau?"]);
+    refused("--data set", 2, &["--train", "--test"]);
+    refused("--block 2", 2, &["--block"]);
+    refused(&format!("{set} --labels appearance,colour"), 1, &["\"colour\"", "appearance, motion"]);
+    refused("--data set --train empty.txt --test set/testlist.txt", 1, &["empty.txt", "names no video"]);
+    refused("--data none --train empty.txt --test empty.txt", 1, &["none", "check the path"]);
+    assert!(!dir.path().join("study").exists(), "nothing is left behind");
+}
