@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{Error, Result};
 
+mod ablate;
 mod completions;
 mod compute;
 mod decouple;
@@ -47,6 +48,7 @@ enum Command {
     Features(features::Args),
     Retrieve(retrieve::Args),
     Decouple(decouple::Args),
+    Ablate(ablate::Args),
     Verify(verify::Args),
     Selftest(selftest::Args),
     Completions(completions::Args),
@@ -65,6 +67,7 @@ impl Command {
             Self::Features(args) => features::run(args),
             Self::Retrieve(args) => retrieve::run(args),
             Self::Decouple(args) => decouple::run(args),
+            Self::Ablate(args) => ablate::run(args),
             Self::Verify(args) => verify::run(args),
             Self::Selftest(args) => selftest::run(args),
             Self::Completions(args) => completions::run(args),
