@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{Error, Result};
 
+mod ablate;
 mod completions;
 mod compute;
 mod decouple;
@@ -51,6 +52,7 @@ enum Command {
     Retrieve(retrieve::Args),
     Test(test::Args),
     Decouple(decouple::Args),
+    Ablate(ablate::Args),
     Verify(verify::Args),
     Selftest(selftest::Args),
     Completions(completions::Args),
@@ -71,6 +73,7 @@ impl Command {
             Self::Retrieve(args) => retrieve::run(args),
             Self::Test(args) => test::run(args),
             Self::Decouple(args) => decouple::run(args),
+            Self::Ablate(args) => ablate::run(args),
             Self::Verify(args) => verify::run(args),
             Self::Selftest(args) => selftest::run(args),
             Self::Completions(args) => completions::run(args),

@@ -71,7 +71,7 @@ pub fn retrieval(
 /// # Panics
 /// If a video of `split` has no vector.
 pub fn retrieve(embeddings: &Embeddings, embedder: &Embedder, split: &RetrievalSplit) -> Retrieval {
-    let Hits { neighbours, top, chance, without_match } = hits(embeddings, split);
+    let Hits { neighbours, top } = hits(embeddings, split);
     let queries = split.queries();
     let report = Report {
         network: embedder.name().into(),
@@ -83,9 +83,9 @@ pub fn retrieve(embeddings: &Embeddings, embedder: &Embedder, split: &RetrievalS
         gallery: split.gallery.len(),
         leave_one_out: split.queries.is_none(),
         classes: queries.iter().map(|q| q.label.as_str()).collect::<BTreeSet<_>>().len(),
-        without_match,
+        without_match: candidates(split).iter().filter(|(_, same)| *same == 0).count(),
         top,
-        chance,
+        chance: TOP.map(|k| (k, chance_at(split, k))).into(),
     };
     Retrieval { report, neighbours }
 }
@@ -94,8 +94,6 @@ pub fn retrieve(embeddings: &Embeddings, embedder: &Embedder, split: &RetrievalS
 pub(super) struct Hits {
     pub neighbours: Vec<Vec<Neighbour>>,
     pub top: BTreeMap<usize, f64>,
-    pub chance: BTreeMap<usize, f64>,
-    pub without_match: usize,
 }
 
 /// Searches `embeddings`, which holds all videos of `split`.
@@ -112,26 +110,23 @@ pub(super) fn hits(embeddings: &Embeddings, split: &RetrievalSplit) -> Hits {
     let deepest = TOP[TOP.len() - 1];
     let neighbours = nearest(query_vectors.as_ref().unwrap_or(&vectors), &vectors, deepest, itself);
 
-    let (mut top, mut chances) = (BTreeMap::new(), BTreeMap::new());
-    let mut without_match = 0;
-    for ((query, found), (others, same)) in queries.iter().zip(&neighbours).zip(candidates(split)) {
-        without_match += usize::from(same == 0);
+    let mut top = BTreeMap::from(TOP.map(|k| (k, 0.0)));
+    for (query, found) in queries.iter().zip(&neighbours) {
         let hit = found.iter().position(|n| gallery[n.index].label == query.label);
-        for k in TOP {
-            *top.entry(k).or_insert(0.0) += f64::from(u8::from(hit.is_some_and(|at| at < k)));
-            *chances.entry(k).or_insert(0.0) += chance::hit(others, same, k);
+        for (k, hits) in &mut top {
+            *hits += f64::from(u8::from(hit.is_some_and(|at| at < *k)));
         }
     }
-    for value in top.values_mut().chain(chances.values_mut()) {
-        *value /= queries.len() as f64;
+    for hits in top.values_mut() {
+        *hits /= queries.len() as f64;
     }
-    Hits { neighbours, top, chance: chances, without_match }
+    Hits { neighbours, top }
 }
 
-/// What a random ranking would reach at 1 on average.
-pub(super) fn chance_at_1(split: &RetrievalSplit) -> f64 {
+/// What a random ranking would reach at `k` on average.
+pub(super) fn chance_at(split: &RetrievalSplit, k: usize) -> f64 {
     let all = candidates(split);
-    all.iter().map(|&(others, same)| chance::hit(others, same, 1)).sum::<f64>() / all.len() as f64
+    all.iter().map(|&(others, same)| chance::hit(others, same, k)).sum::<f64>() / all.len() as f64
 }
 
 /// For each query the videos of the gallery other than itself, and those of them that share its class.

@@ -5,7 +5,7 @@ use std::process::Command;
 use super::*;
 use command::{command, files};
 
-const ALL: [&str; 12] = [
+const ALL: [&str; 13] = [
     "demo",
     "doctor",
     "synth",
@@ -16,6 +16,7 @@ const ALL: [&str; 12] = [
     "features",
     "retrieve",
     "decouple",
+    "ablate",
     "verify",
     "completions",
 ];

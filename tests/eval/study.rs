@@ -1,6 +1,8 @@
 //! Studies of the real program: to the end, stopped and gone on with, the same bits, and what is refused.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::*;
@@ -24,7 +26,7 @@ fn rows(out: &Path) -> Vec<(String, Value)> {
 }
 
 #[test]
-fn a_study_is_whole_true_and_the_same_when_it_was_killed_in_between() {
+fn a_study_is_whole_true_and_the_same_when_it_was_stopped_in_between() {
     let dir = tempfile::tempdir().unwrap();
     let whole = hdc(dir.path(), &format!("{} --out whole", line())).json();
     let all = rows(&dir.path().join("whole"));
@@ -61,14 +63,16 @@ fn a_study_is_whole_true_and_the_same_when_it_was_killed_in_between() {
     }
 
     let again = format!("{} --out parts --threads 1", line());
-    let mut killed = command(dir.path(), &again).stderr(std::process::Stdio::null()).spawn().unwrap();
+    let mut stopped = command(dir.path(), &again).stderr(std::process::Stdio::null()).spawn().unwrap();
     let begin = Instant::now();
-    while !dir.path().join("parts/rows/untrained-seed0.json").exists() {
+    while !dir.path().join("parts/rows/SC-at-5-seed0.json").exists() {
         assert!(begin.elapsed() < Duration::from_secs(120), "no row in two minutes");
         std::thread::sleep(Duration::from_millis(5));
     }
-    killed.kill().unwrap();
-    killed.wait().unwrap();
+    // Pretraining saves first; everything else ends at once, also after a pretraining that took the signals for itself.
+    assert!(Command::new("kill").args(["-INT", &stopped.id().to_string()]).status().unwrap().success());
+    let ended = stopped.wait().unwrap();
+    assert!(ended.code() == Some(130) || ended.signal() == Some(2), "{ended}");
     assert!(rows(&dir.path().join("parts")).len() < 7);
     assert_eq!(hdc(dir.path(), &again).json(), whole);
     assert_eq!(rows(&dir.path().join("parts")), all);
@@ -100,4 +104,124 @@ fn a_study_refuses_what_it_cannot_use() {
     refused("--data set --train empty.txt --test set/testlist.txt", 1, &["empty.txt", "names no video"]);
     refused("--data none --train empty.txt --test empty.txt", 1, &["none", "check the path"]);
     assert!(!dir.path().join("study").exists(), "nothing is left behind");
+}
+
+#[test]
+fn a_table_of_retrieval_is_whole_shares_its_runs_and_shows_the_papers_figures() {
+    let dir = tempfile::tempdir().unwrap();
+    synth(dir.path(), 32);
+    let look = format!("{TINY} --set clip.crop=32 --set clip.short_side=40");
+    let (train, test) = ("set/trainlist.txt", "set/testlist.txt");
+    // Two splits, of which the second is the first one turned round.
+    let splits = format!("--train {train} --test {test} --train {test} --test {train}");
+    let line = format!(
+        "ablate --data set {splits} --label motion {look} --steps 2 --seeds 0,4 --clips 2 --out study --json --table"
+    );
+    let ucf = hdc(dir.path(), &format!("{line} 4")).json();
+    let report = fs::read_to_string(dir.path().join("study/report.md")).unwrap();
+    for part in [
+        "# Table 4",
+        "| HDC, the paper | 33.9 | 49.6 | 55.7 | 61.6 | 69.9 |",
+        "| chance |",
+        "| HDC, seed 4 |",
+    ] {
+        assert!(report.contains(part), "{part} in {report}");
+    }
+    let all = rows(&dir.path().join("study"));
+    assert_eq!((all.len(), fs::read_dir(dir.path().join("study/runs")).unwrap().count()), (8, 4));
+
+    // The untrained row is what `hdc retrieve` finds, a mean over the splits.
+    let retrieve = |train: &str, test: &str| {
+        let line = format!(
+            "retrieve --checkpoint random:4 {look} --data set --train {train} --test {test} --label motion --clips 2 --json"
+        );
+        hdc(dir.path(), &line).json()
+    };
+    let parts = [retrieve(train, test), retrieve(test, train)];
+    let seed = &ucf["rows"][0]["seeds"][1];
+    assert_eq!((&ucf["rows"][0]["name"], &seed[0]), (&"untrained".into(), &4.into()));
+    for k in ["1", "5", "50"] {
+        let mean = |name: &str| parts.iter().map(|p| p[name][k].as_f64().unwrap()).sum::<f64>() / 2.0;
+        let name = format!("top {k}");
+        assert!((seed[1][&name].as_f64().unwrap() - mean("top")).abs() < 1e-12);
+        assert!((ucf["chance"][&name].as_f64().unwrap() - mean("chance")).abs() < 1e-12);
+    }
+
+    // Table 5 differs in the paper's figures alone.
+    let before = files(&dir.path().join("study/rows"));
+    let hmdb = hdc(dir.path(), &format!("{line} 5")).json();
+    assert_eq!(hmdb["rows"], ucf["rows"]);
+    assert_eq!(files(&dir.path().join("study/rows")), before);
+    assert!(fs::read_to_string(dir.path().join("study/report.md")).unwrap().contains("| 14.6 | 28.8 |"));
+    let other = hdc(dir.path(), &format!("{line} 4 --set loss.tau=0.1"));
+    other.refused(1, &["loss.tau: 0.07 there, 0.1 now", "another --out"]);
+}
+
+#[test]
+fn a_table_refuses_what_it_cannot_use() {
+    let dir = tempfile::tempdir().unwrap();
+    synth(dir.path(), 12);
+    fs::write(dir.path().join("empty.txt"), "\n").unwrap();
+    let refused = |options: &str, code, parts: &[&str]| {
+        hdc(dir.path(), &format!("ablate --out study {TINY} --data set {options}")).refused(code, parts);
+    };
+    let lists = "--train set/trainlist.txt --test set/testlist.txt";
+    refused(&format!("{lists} --table 6"), 2, &["'6'", "--table", "variant"]);
+    refused("--table 4", 2, &["--train", "--test"]);
+    refused(&format!("{lists} --test set/testlist.txt --table 4"), 2, &["--test 2 times", "for each split"]);
+    refused(&format!("{lists} --table 4"), 1, &["\"label\"", "appearance, motion"]);
+    refused("--train empty.txt --test set/testlist.txt --table 4", 1, &["empty.txt", "names no video"]);
+    let tuned = format!("{lists} --label motion --table 1");
+    refused(&format!("{tuned} --finetune-set optim.lr=-1"), 2, &["optim.lr = -1"]);
+    refused(&format!("{tuned} --finetune-set loss.tau=1"), 2, &["loss.tau is of pretraining"]);
+    refused(&format!("{tuned} --finetune-steps 0"), 2, &["--finetune-steps"]);
+    assert!(!dir.path().join("study").exists(), "nothing is left behind");
+}
+
+#[test]
+fn a_table_of_classification_pretrains_fine_tunes_and_tests_and_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path();
+    synth(root, 24);
+    let look = format!("{TINY} --set clip.crop=32 --set clip.short_side=40");
+    let lists = "--train set/trainlist.txt --test set/testlist.txt";
+    let line = format!(
+        "ablate --data set {lists} --label motion {look} --steps 2 --seeds 0,3 --finetune-steps 3 \
+         --finetune-set train.batch=4 --out study --json --table"
+    );
+    let first = hdc(root, &format!("{line} starts")).json();
+    let all = rows(&root.join("study"));
+    // Each of SC, TC and HDC is pretrained once a seed, and fine-tuned frozen and whole.
+    assert_eq!((all.len(), fs::read_dir(root.join("study/runs")).unwrap().count()), (16, 6));
+    let finetuned = root.join("study/finetune");
+    let tuned = |name: &str| finetuned.join(format!("starts-{name}-seed3-split1"));
+    let test =
+        format!("test --checkpoint {} --data set --list set/testlist.txt --json", tuned("tc").display());
+    let seen = hdc(root, &test).json()["splits"][0]["video_top1"].clone();
+    let row = first["rows"].as_array().unwrap().iter().find(|r| r["name"] == "TC, fine-tuned").unwrap();
+    assert_eq!((&row["seeds"][1][0], &row["seeds"][1][1]["top-1"]), (&3.into(), &seen));
+    for (name, frozen) in [("tc", false), ("frozen-tc", true), ("frozen-untrained", true), ("scratch", false)]
+    {
+        let classify = Config::load(&tuned(name).join("config.toml")).unwrap().classify.unwrap();
+        assert_eq!(classify.frozen, frozen, "{name}");
+        assert_eq!(classify.start == "scratch", name == "frozen-untrained" || name == "scratch", "{name}");
+    }
+
+    // From the rows alone, but for one that was lost.
+    let before = files(&root.join("study/rows"));
+    for folder in ["runs", "finetune"] {
+        fs::remove_dir_all(root.join("study").join(folder)).unwrap();
+    }
+    fs::remove_file(root.join("study/rows/starts-hdc-seed3-split1.json")).unwrap();
+    assert_eq!(hdc(root, &format!("{line} starts")).json(), first);
+    assert_eq!(files(&root.join("study/rows")), before);
+    assert_eq!(fs::read_dir(root.join("study/runs")).unwrap().count(), 1);
+    let other = hdc(root, &format!("{line} starts --finetune-set classify.dropout=0.1"));
+    other.refused(1, &["finetune.classify.dropout: 0.5 there, 0.1 now"]);
+
+    // The paper's first table, beside its figures.
+    let table = hdc(root, &format!("{line} 1").replace("--seeds 0,3", "--seeds 0")).json();
+    assert_eq!(table["rows"].as_array().unwrap().len(), 8);
+    let report = fs::read_to_string(root.join("study/report.md")).unwrap();
+    assert!(report.contains("Table 1") && report.contains("| 69.0 |"), "{report}");
 }

@@ -181,7 +181,7 @@ fn a_test_that_makes_no_sense_is_one_clear_error() {
     test("--checkpoint tuned --checkpoint tuned --list set/testlist.txt")
         .refused(2, &["2 --checkpoint and 1 --list"]);
     // A network that knows two of the classes.
-    let dataset = Dataset::open(&root.join("set")).unwrap();
+    let dataset = Dataset::open(root.join("set")).unwrap();
     let label =
         |name: &str| dataset.videos().map(|v| (v.labels[name].clone(), v.key.clone())).collect::<Vec<_>>();
     let motions = label("motion");

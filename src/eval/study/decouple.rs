@@ -200,7 +200,7 @@ impl Set {
     fn chance(&self) -> Figures {
         let mut chance = Figures::new();
         for split in &self.splits {
-            chance.insert(format!("retrieval {}", split.label), retrieve::chance_at_1(split));
+            chance.insert(format!("retrieval {}", split.label), retrieve::chance_at(split, 1));
             chance.insert(format!("probe {}", split.label), probe::majority(split));
         }
         chance

@@ -8,12 +8,15 @@
 //!
 //! The same command again takes finished rows as they are and goes on with the others.
 
+mod ablate;
+mod classify;
 mod decouple;
 mod options;
 mod picture;
 mod report;
 mod runs;
 mod settings;
+mod tables;
 mod verdict;
 
 use std::collections::BTreeMap;
@@ -26,10 +29,13 @@ use serde::{Deserialize, Serialize};
 use crate::data::atomic;
 use crate::{Error, Result};
 
+pub use ablate::{AblateOptions, AblateReport, Lists, ablate};
+pub use classify::Tuning;
 pub use decouple::{DecoupleOptions, DecoupleReport, decouple};
 pub use options::StudyOptions;
 pub use report::{Cell, Outcome};
 pub use settings::Settings;
+pub use tables::Table;
 pub use verdict::{Statement, Verdict};
 
 /// What came out of a row: numbers by name.

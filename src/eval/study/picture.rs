@@ -18,10 +18,10 @@ const COLOURS: [RGBColor; 5] = [
 ];
 /// Pixels: of the picture's width, of the names beside the bars, of the margin, of a bar, between rows, above and below
 /// the bars of a panel.
-const WIDTH: i32 = 860;
-const NAMES: i32 = 250;
+const WIDTH: i32 = 900;
+const NAMES: i32 = 290;
 const MARGIN: i32 = 24;
-const BAR: i32 = 11;
+const BAR: i32 = 12;
 const GAP: i32 = 9;
 const HEAD: i32 = 52;
 const FOOT: i32 = 36;
@@ -93,22 +93,22 @@ fn draw_panel<'a>(root: &Area<'a>, outcomes: &[Outcome], panel: &Panel, top: i32
         root.draw(&PathElement::new([(at, from), (at, to)], colour))
     };
 
-    write(&panel.title, (MARGIN, top + 16), 16, HPos::Left)?;
+    write(&panel.title, (MARGIN, top + 16), 19, HPos::Left)?;
     let mut legend = NAMES;
     for (series, colour) in panel.series.iter().zip(COLOURS.iter().cycle()) {
         root.draw(&Rectangle::new([(legend, top + 31), (legend + 12, top + 43)], colour.filled()))?;
-        write(&series.name, (legend + 17, top + 37), 13, HPos::Left)?;
+        write(&series.name, (legend + 17, top + 37), 16, HPos::Left)?;
         legend += 40 + 8 * series.name.chars().count() as i32;
     }
     for tick in 0..=5 {
         let value = f64::from(tick) / 5.0;
         line(x(value), first, last, FAINT.stroke_width(1))?;
-        write(&format!("{}%", 20 * tick), (x(value), last + 14), 12, HPos::Center)?;
+        write(&format!("{}%", 20 * tick), (x(value), last + 14), 15, HPos::Center)?;
     }
     for (r, outcome) in outcomes.iter().enumerate() {
         let from = first + r as i32 * panel.row() + GAP / 2;
         let middle = from + panel.series.len() as i32 * BAR / 2;
-        write(&outcome.name, (NAMES - 8, middle), 13, HPos::Right)?;
+        write(&outcome.name, (NAMES - 8, middle), 16, HPos::Right)?;
         for (s, (series, colour)) in panel.series.iter().zip(COLOURS.iter().cycle()).enumerate() {
             let y = from + s as i32 * BAR;
             if let Some(cell) = outcome.means.get(&series.figure) {
@@ -134,7 +134,7 @@ fn draw_panel<'a>(root: &Area<'a>, outcomes: &[Outcome], panel: &Panel, top: i32
         panel.series.iter().any(|s| s.paper.iter().any(Option::is_some)).then_some("thick line: the paper"),
     ];
     let note = ["dots: seeds"].into_iter().chain(lines.into_iter().flatten()).collect::<Vec<_>>().join(" · ");
-    write(&note, (MARGIN, last + 14), 12, HPos::Left)
+    write(&note, (MARGIN, last + 14), 15, HPos::Left)
 }
 
 #[cfg(test)]

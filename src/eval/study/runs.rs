@@ -1,4 +1,4 @@
-//! The pretraining runs of a study.
+//! The runs of a study.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ const LAST: usize = 50;
 /// The pretraining runs of a study, each in a folder that its settings name.
 pub(super) struct Runs<'a> {
     options: &'a StudyOptions,
-    /// Whether a signal ends the process at once: it does but while pretraining, which saves first.
+    /// Whether a signal ends the process at once: it does but during a run, which saves first.
     at_once: Arc<AtomicBool>,
 }
 
@@ -48,10 +48,15 @@ impl<'a> Runs<'a> {
             threads: self.options.threads,
             backend: self.options.backend.clone(),
         };
+        Ok(self.saving(|| pretrain(config, &place))?.run)
+    }
+
+    /// Runs what saves on a signal by itself.
+    pub fn saving<T>(&self, act: impl FnOnce() -> T) -> T {
         self.at_once.store(false, Ordering::Relaxed);
-        let summary = pretrain(config, &place);
+        let done = act();
         self.at_once.store(true, Ordering::Relaxed);
-        Ok(summary?.run)
+        done
     }
 }
 

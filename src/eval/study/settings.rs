@@ -37,6 +37,12 @@ impl Settings {
         self
     }
 
+    /// These and others, their names behind `prefix`.
+    #[must_use]
+    pub fn with_all(self, prefix: &str, others: Self) -> Self {
+        others.0.into_iter().fold(self, |all, (name, value)| all.with(&format!("{prefix}.{name}"), value))
+    }
+
     /// These and which videos `name` stands for: how many, and a checksum of their keys.
     #[must_use]
     pub fn with_videos(self, name: &str, dataset: &Dataset, videos: impl Iterator<Item = usize>) -> Self {
