@@ -107,12 +107,22 @@ impl Canvas {
         }
     }
 
+    /// Copies `other`, which lies within this picture, to (x, y).
+    pub fn paste(&mut self, x: usize, y: usize, other: &Self) {
+        for (dy, row) in other.rgb.chunks_exact(other.width * 3).enumerate() {
+            self.rgb[((y + dy) * self.width + x) * 3..][..row.len()].copy_from_slice(row);
+        }
+    }
+
     /// The file's bytes.
     pub fn png(&self) -> Result<Vec<u8>, png::EncodingError> {
         let mut bytes = Vec::new();
         let mut encoder = png::Encoder::new(&mut bytes, self.width as u32, self.height as u32);
         encoder.set_color(png::ColorType::Rgb);
         encoder.set_depth(png::BitDepth::Eight);
+        // A grid of 60 × 51 has 220 MB: 10 s of one core at the default level, half a second so, for a fifth more bytes
+        // (measured on Zen 4).
+        encoder.set_compression(png::Compression::Fast);
         let mut writer = encoder.write_header()?;
         writer.write_image_data(&self.rgb)?;
         writer.finish()?;
@@ -147,6 +157,17 @@ mod tests {
         assert_eq!(pixel(&canvas, 18, 10), [9; 3]);
         canvas.frame(Area { x: 0, y: 0, width: 12, height: 4 }, &window);
         assert_eq!([0, 5, 11].map(|x| pixel(&canvas, x, 1)), [[255, 0, 0], [0, 255, 0], [0, 0, 255]]);
+    }
+
+    #[test]
+    fn a_pasted_picture_lies_where_it_was_put() {
+        let mut canvas = Canvas::new(5, 4, [0; 3]);
+        let mut other = Canvas::new(2, 3, [7; 3]);
+        other.set(1, 2, [9; 3]);
+        canvas.paste(3, 1, &other);
+        let set: Vec<_> = (0..20).filter(|i| pixel(&canvas, i % 5, i / 5) != [0; 3]).collect();
+        assert_eq!(set, [8, 9, 13, 14, 18, 19]);
+        assert_eq!(pixel(&canvas, 4, 3), [9; 3]);
     }
 
     #[test]

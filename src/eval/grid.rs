@@ -1,7 +1,9 @@
 //! A picture of queries with their nearest neighbours, and its legend.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use rayon::prelude::*;
 use serde_json::json;
 
 use super::canvas::{Area, Canvas, Colour, LINE};
@@ -47,7 +49,7 @@ pub fn write_grid(
     let head =
         |line| Area { x: MARGIN, y: MARGIN + line * LINE, width: CELL_W * (columns + 1), height: LINE };
     let r = &retrieval.report;
-    let at_1 = |map: &std::collections::BTreeMap<usize, f64>| 100.0 * map.get(&1).copied().unwrap_or(0.0);
+    let at_1 = |map: &BTreeMap<usize, f64>| 100.0 * map.get(&1).copied().unwrap_or(0.0);
     let title = format!(
         "{}: query, then nearest · block {} {} · top-1 {:.1}% (chance {:.1}%)",
         r.label,
@@ -59,17 +61,21 @@ pub fn write_grid(
     canvas.text(head(0), &title, INK);
     canvas.text(head(1), &r.network, QUERY);
 
-    let mut painter = Painter { dataset, canvas, reader: FrameReader::default(), window: Window::default() };
+    let shown = chosen.iter().flat_map(|&q| {
+        let neighbours = retrieval.neighbours[q].iter().take(columns).map(|n| split.gallery[n.index].video);
+        neighbours.chain([split.queries()[q].video])
+    });
+    let mut painter = Painter { canvas, stills: stills(dataset, shown.collect())? };
     let mut legend = Vec::new();
     for (row, &q) in chosen.iter().enumerate() {
         let query = &split.queries()[q];
-        painter.cell(row, 0, query, QUERY, "query")?;
+        painter.cell(row, 0, query, QUERY, "query");
         let mut neighbours = Vec::new();
         for (column, found) in retrieval.neighbours[q].iter().take(columns).enumerate() {
             let item = &split.gallery[found.index];
             let hit = item.label == query.label;
             let (colour, mark) = if hit { (RIGHT, '=') } else { (WRONG, 'x') };
-            painter.cell(row, column + 1, item, colour, &format!("{mark} {:.4}", found.similarity))?;
+            painter.cell(row, column + 1, item, colour, &format!("{mark} {:.4}", found.similarity));
             neighbours.push(json!({
                 "key": dataset.video(item.video).key,
                 "label": item.label,
@@ -109,26 +115,35 @@ fn picture(row: usize, column: usize) -> Area {
     }
 }
 
-struct Painter<'a> {
-    dataset: &'a Dataset,
-    canvas: Canvas,
-    reader: FrameReader,
-    window: Window,
+/// The middle frame of each video, scaled for a cell. A video near many queries is decoded once.
+fn stills(dataset: &Dataset, videos: BTreeSet<usize>) -> Result<BTreeMap<usize, Canvas>> {
+    let videos: Vec<usize> = videos.into_iter().collect();
+    let still = |(reader, window): &mut (FrameReader, Window), &video: &usize| -> Result<(usize, Canvas)> {
+        let middle = dataset.video(video).frames / 2;
+        reader.read(dataset, video, &[middle], CELL_W, window)?;
+        let area = Area { x: 0, y: 0, ..picture(0, 0) };
+        let mut still = Canvas::new(area.width, area.height, PAPER);
+        still.frame(area, window);
+        Ok((video, still))
+    };
+    videos.par_iter().map_init(Default::default, still).collect()
 }
 
-impl Painter<'_> {
-    /// The middle frame of a video, framed, with its label and a note below.
-    fn cell(&mut self, row: usize, column: usize, item: &Labelled, frame: Colour, note: &str) -> Result<()> {
-        let middle = self.dataset.video(item.video).frames / 2;
-        self.reader.read(self.dataset, item.video, &[middle], CELL_W, &mut self.window)?;
+struct Painter {
+    canvas: Canvas,
+    stills: BTreeMap<usize, Canvas>, // by video
+}
+
+impl Painter {
+    /// The still of a video, framed, with its label and a note below.
+    fn cell(&mut self, row: usize, column: usize, item: &Labelled, frame: Colour, note: &str) {
         let inner = picture(row, column);
         let outer = Area { x: inner.x - BORDER, y: inner.y - BORDER, width: CELL_W, height: CELL_H };
         self.canvas.fill(outer, frame);
-        self.canvas.frame(inner, &self.window);
+        self.canvas.paste(inner.x, inner.y, &self.stills[&item.video]);
         let line = |n: usize| Area { y: outer.y + CELL_H + 1 + n * (LINE - 2), height: LINE, ..outer };
         self.canvas.text(line(0), &item.label, INK);
         self.canvas.text(line(1), note, frame);
-        Ok(())
     }
 }
 

@@ -228,6 +228,20 @@ mod tests {
     }
 
     #[test]
+    fn any_number_of_threads_finds_the_same_bits() {
+        let dim = 1100;
+        let (a, b) = (unit(&vectors("a", 37, dim), dim), unit(&vectors("b", 205, dim), dim));
+        let on = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let found = pool.install(|| nearest(&a, &b, 50, |q, g| q == g));
+            found.iter().flatten().map(|n| (n.index, n.similarity.to_bits())).collect::<Vec<_>>()
+        };
+        let one = on(1);
+        assert_eq!(one.len(), 37 * 50);
+        assert!(on(2) == one && on(5) == one);
+    }
+
+    #[test]
     fn small_galleries_zero_vectors_and_skips() {
         let gallery = unit(&[1.0, 0.0, 0.0, 0.0, -3.0, 0.0], 2);
         let found = nearest(&unit(&[2.0, 0.0], 2), &gallery, 50, |_, _| false);

@@ -52,6 +52,12 @@ fn lists_are_checked_against_the_set_before_any_work() {
         .map(|(line, c)| (line.as_str(), c.1, if c.0 == "unknown.txt" { missing } else { c.2 }))
         .collect();
     refused(root, &training);
+    // Of videos that are not there it reports; a list that cannot be read it refuses.
+    let lines: Vec<_> = cases[1..].iter().map(|c| format!("inspect set --list {}", c.0)).collect();
+    let inspections: Vec<_> =
+        lines.iter().zip(&cases[1..]).map(|(line, c)| (line.as_str(), c.1, c.2)).collect();
+    refused(root, &inspections);
+    refused(root, &[("inspect run --list set/trainlist.txt", 2, &["--list", "run", "no data set"])]);
 }
 
 #[test]

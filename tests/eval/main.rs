@@ -5,6 +5,7 @@ mod command;
 mod commands;
 mod features;
 mod inspect;
+mod inspect_lists;
 mod lists;
 mod retrieval;
 mod study;

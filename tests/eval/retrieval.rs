@@ -177,3 +177,37 @@ fn videos_that_cannot_hit_are_counted_as_misses() {
         assert!(text.contains(part), "{part} in {text}");
     }
 }
+
+#[test]
+fn short_and_unusual_videos_are_searched_and_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut writer = ShardWriter::open(&dir.path().join("set"), &Recipe::from([]), 1 << 20).unwrap();
+    // A single frame; a frame less than a clip; very long for their height, and the other way; a few pixels.
+    for (n, (frames, height, width)) in
+        [(1, 32, 40), (7, 32, 40), (9, 24, 300), (9, 300, 24), (3, 8, 8), (40, 33, 41)]
+            .into_iter()
+            .enumerate()
+    {
+        let key = format!("v{n}");
+        let labels = [("label".to_owned(), "x".to_owned())].into();
+        let mut video = EncodedVideo::new(VideoInfo { key, labels, height, width, ..VideoInfo::default() });
+        let mut noise = Stream::new("frames", n as u64);
+        for _ in 0..frames {
+            let rgb: Vec<u8> = (0..height * width * 3).map(|_| noise.next_below(256) as u8).collect();
+            video.push_frame(&rgb, 90).unwrap();
+        }
+        writer.append(&video).unwrap();
+    }
+    writer.finish().unwrap();
+    hdc(dir.path(), &format!("features {} --data set --out f", look())).ok();
+    let features = Features::read(&dir.path().join("f"));
+    assert_eq!(features.keys, ["v0", "v1", "v2", "v3", "v4", "v5"]);
+    assert!(features.rows.iter().all(|row| row.iter().any(|&v| v > 0.0)), "every vector says something");
+    let line = format!("retrieve {} --data set --out out --rows 100 --columns 50 --json", look());
+    let report = hdc(dir.path(), &line).json();
+    assert_eq!([&report["queries"], &report["gallery"], &report["without_match"]], [6, 6, 0]);
+    let set = Dataset::open(dir.path().join("set")).unwrap();
+    let grid = grid(&dir.path().join("out"), &set);
+    assert_eq!(grid.len(), 6);
+    assert!(grid.iter().all(|(_, found)| found.len() == 5));
+}

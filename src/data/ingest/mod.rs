@@ -7,6 +7,7 @@
 mod child;
 mod ffmpeg;
 mod sources;
+mod survey;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,7 +17,9 @@ use std::time::Duration;
 use crossbeam_channel::{bounded, unbounded};
 use serde::{Deserialize, Serialize};
 
-use self::ffmpeg::{Ffmpeg, Limits};
+pub use self::survey::{Survey, Surveyed, survey};
+
+use self::ffmpeg::{Ffmpeg, Limits, Probe};
 use self::sources::{Source, scan};
 use super::atomic;
 use super::shard::{EncodedVideo, Recipe, ShardWriter, VideoInfo};
@@ -201,14 +204,19 @@ impl IngestOptions {
     }
 }
 
-/// Decodes and encodes one file; the reason if that is not possible.
-fn encode(ffmpeg: &Ffmpeg, source: &Source, options: &IngestOptions) -> Result<EncodedVideo, String> {
-    let limits = Limits { time: options.timeout, frames: options.max_frames };
+/// What the header of a file says; the reason if it cannot be used.
+fn header(ffmpeg: &Ffmpeg, source: &Source, short_side: usize, limits: &Limits) -> Result<Probe, String> {
     let bytes = std::fs::metadata(&source.path).map_err(|e| e.to_string())?.len();
     if bytes == 0 {
         return Err("is empty (0 bytes)".into());
     }
-    let probe = ffmpeg.probe(&source.path, options.short_side, &limits)?;
+    ffmpeg.probe(&source.path, short_side, limits)
+}
+
+/// Decodes and encodes one file; the reason if that is not possible.
+fn encode(ffmpeg: &Ffmpeg, source: &Source, options: &IngestOptions) -> Result<EncodedVideo, String> {
+    let limits = Limits { time: options.timeout, frames: options.max_frames };
+    let probe = header(ffmpeg, source, options.short_side, &limits)?;
     let mut video = EncodedVideo::new(VideoInfo {
         key: source.key.clone(),
         labels: source.label.iter().map(|l| ("label".to_owned(), l.clone())).collect(),

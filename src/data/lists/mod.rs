@@ -2,9 +2,14 @@
 //! Kinetics CSV.
 
 mod parse;
+mod roles;
+
+pub use parse::class_index;
+pub use roles::{Role, Roles};
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
+use std::hash::Hash;
 use std::path::{Path, PathBuf};
 
 use super::shard::Dataset;
@@ -66,15 +71,9 @@ impl Split {
         let mut entries = Vec::new();
         let mut seen = HashMap::new();
         for file in expand(path)? {
-            let bytes = fs::read(&file).map_err(|e| Error::io("read", &file, e))?;
-            let text = String::from_utf8(bytes)
-                .map_err(|_| Error::data(&file, "is not UTF-8 text", "convert it, for example by iconv"))?;
-            for (line, entry) in parse::parse(&file, &text, part)? {
-                if let Some(first) = seen.insert(entry.key.clone(), line) {
-                    let what = format!("line {line}: {} is named on line {first} already", entry.key);
-                    return Err(Error::data(&file, what, "remove one of the two lines"));
-                }
-                entries.push(entry);
+            for line in parse::lines(&file)?.into_iter().filter(|l| part.takes(l.role)) {
+                once(&mut seen, line.entry.key.clone(), &file, &line)?;
+                entries.push(line.entry);
             }
         }
         if entries.is_empty() {
@@ -145,6 +144,25 @@ pub fn whole(dataset: &Dataset, label: &str) -> Result<Vec<Labelled>> {
     ))
 }
 
+impl Part {
+    /// Whether a video of this role belongs to it.
+    fn takes(self, role: Option<Role>) -> bool {
+        match (self, role) {
+            (_, Some(Role::Unused)) => false,
+            (Self::All, _) | (_, None) => true,
+            (Self::Train, role) => role == Some(Role::Train),
+            (Self::Test, role) => role == Some(Role::Test),
+        }
+    }
+}
+
+/// Notes that `line` has used `name`, which no line may have used before.
+fn once<N: Eq + Hash>(seen: &mut HashMap<N, usize>, name: N, file: &Path, line: &parse::Line) -> Result<()> {
+    let Some(first) = seen.insert(name, line.number) else { return Ok(()) };
+    let what = format!("line {}: {} is named on line {first} already", line.number, line.entry.key);
+    Err(Error::data(file, what, "remove one of the two lines"))
+}
+
 /// Keys under which a listed video may be stored: as written; its folder with spaces for underscores or the
 /// other way (copies of Kinetics differ); without folder.
 pub fn aliases(key: &str) -> Vec<String> {
@@ -171,9 +189,9 @@ pub fn is_video_extension(ext: &str) -> bool {
 }
 
 /// "3 videos: a, b, c", with at most ten by name.
-fn some_of(keys: &[&str]) -> String {
+pub fn some_of<S: AsRef<str>>(keys: &[S]) -> String {
     let more = if keys.len() > 10 { ", …" } else { "" };
-    let shown = &keys[..keys.len().min(10)];
+    let shown: Vec<&str> = keys.iter().take(10).map(AsRef::as_ref).collect();
     format!("{} video{}: {}{more}", keys.len(), if keys.len() == 1 { "" } else { "s" }, shown.join(", "))
 }
 

@@ -1,24 +1,39 @@
-//! The three formats of lists.
+//! The three formats of lists: their lines, each with the part that it puts its video into.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use super::{ListEntry, Part, strip_extension};
+use super::{ListEntry, Role, strip_extension};
 use crate::{Error, Result};
 
-/// Entries with the number of their line.
-type Lines = Vec<(usize, ListEntry)>;
+/// A video of a list.
+#[derive(Debug)]
+pub(super) struct Line {
+    /// Counted from 1.
+    pub number: usize,
+    /// What it is for; `None`: the format does not tell.
+    pub role: Option<Role>,
+    pub entry: ListEntry,
+}
 
-/// The videos of one file with their lines; its kind is told from its name.
-pub(super) fn parse(file: &Path, text: &str, part: Part) -> Result<Lines> {
+type Lines = Vec<Line>;
+
+/// The videos of one file; its kind is told from its name.
+///
+/// # Errors
+/// An unreadable file; a line that cannot be understood.
+pub(super) fn lines(file: &Path) -> Result<Lines> {
+    let bytes = fs::read(file).map_err(|e| Error::io("read", file, e))?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| Error::data(file, "is not UTF-8 text", "convert it, for example by iconv"))?;
     let text = text.trim_start_matches('\u{feff}');
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     if name.to_lowercase().ends_with(".csv") {
-        return kinetics(file, text, part);
+        return kinetics(file, text);
     }
     match name.rsplit_once("_test_split") {
-        Some((class, rest)) if rest.ends_with(".txt") && !class.is_empty() => hmdb(file, class, text, part),
+        Some((class, rest)) if rest.ends_with(".txt") && !class.is_empty() => hmdb(file, class, text),
         _ => ucf(file, text),
     }
 }
@@ -58,15 +73,18 @@ fn ucf(file: &Path, text: &str) -> Result<Lines> {
             return Err(at(file, line, what, "use the lists and the classInd.txt of one release"));
         }
         let label = folder.or_else(|| named.cloned());
-        entries.push((line, ListEntry { key: key.to_owned(), label }));
+        entries.push(Line { number: line, role: None, entry: ListEntry { key: key.to_owned(), label } });
     }
     Ok(entries)
 }
 
 const UCF_HINT: &str = "write lines like `Class/v_Class_g01_c01.avi 1`";
 
-/// Class names by number; empty if there is no such file.
-fn class_index(file: &Path) -> Result<BTreeMap<usize, String>> {
+/// Class names by number, from a file as UCF101's `classInd.txt`; empty if there is no such file.
+///
+/// # Errors
+/// An unreadable file; a line that is not a number and a name; a number used twice.
+pub fn class_index(file: &Path) -> Result<BTreeMap<usize, String>> {
     let text = match fs::read_to_string(file) {
         Ok(text) => text,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
@@ -98,28 +116,27 @@ fn class_index(file: &Path) -> Result<BTreeMap<usize, String>> {
 }
 
 /// `name.avi 0|1|2`: unused, train, test.
-fn hmdb(file: &Path, class: &str, text: &str, part: Part) -> Result<Lines> {
+fn hmdb(file: &Path, class: &str, text: &str) -> Result<Lines> {
     let mut entries = Vec::new();
     for (line, content) in filled(text) {
-        let wanted = match content.rsplit_once(char::is_whitespace) {
-            Some((_, "0")) => false,
-            Some((_, "1")) => part != Part::Test,
-            Some((_, "2")) => part != Part::Train,
+        let (name, role) = match content.rsplit_once(char::is_whitespace) {
+            Some((name, "0")) => (name, Role::Unused),
+            Some((name, "1")) => (name, Role::Train),
+            Some((name, "2")) => (name, Role::Test),
             _ => {
                 let what = format!("{content:?} does not end in 0, 1 or 2");
                 return Err(at(file, line, what, "write lines like `name.avi 1`"));
             }
         };
-        if let (true, Some((name, _))) = (wanted, content.rsplit_once(char::is_whitespace)) {
-            let key = format!("{class}/{}", strip_extension(name.trim_end()));
-            entries.push((line, ListEntry { key, label: Some(class.to_owned()) }));
-        }
+        let key = format!("{class}/{}", strip_extension(name.trim_end()));
+        let entry = ListEntry { key, label: Some(class.to_owned()) };
+        entries.push(Line { number: line, role: Some(role), entry });
     }
     Ok(entries)
 }
 
 /// `label,youtube_id,time_start,time_end,split[,is_cc]`, columns found by their names.
-fn kinetics(file: &Path, text: &str, part: Part) -> Result<Lines> {
+fn kinetics(file: &Path, text: &str) -> Result<Lines> {
     let mut lines = filled(text);
     let hint = "the first line must be `label,youtube_id,time_start,time_end,split`";
     let header = lines.next().map(|(_, l)| fields(l)).unwrap_or_default();
@@ -139,17 +156,15 @@ fn kinetics(file: &Path, text: &str, part: Part) -> Result<Lines> {
                 || at(file, line, format!("{:?} is no time", row[column]), "give seconds from 0 to 999999"),
             )
         };
-        let wanted = match (part, split.map(|c| row[c].as_str())) {
-            (Part::All, _) | (_, None) => true,
-            (Part::Train, Some(s)) => s == "train",
-            (Part::Test, Some(s)) => s == "test" || s.starts_with("val"),
-        };
+        let role = split.map(|c| match row[c].as_str() {
+            "train" => Role::Train,
+            s if s == "test" || s.starts_with("val") => Role::Test,
+            _ => Role::Other,
+        });
         let name = format!("{}_{:06}_{:06}", row[id], seconds(start)?, seconds(end)?);
         let label = label.map(|c| row[c].clone()).filter(|l| !l.is_empty());
-        if wanted {
-            let key = label.as_ref().map_or(name.clone(), |l| format!("{l}/{name}"));
-            entries.push((line, ListEntry { key, label }));
-        }
+        let key = label.as_ref().map_or(name.clone(), |l| format!("{l}/{name}"));
+        entries.push(Line { number: line, role, entry: ListEntry { key, label } });
     }
     Ok(entries)
 }
