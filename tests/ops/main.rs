@@ -5,6 +5,7 @@ mod augment;
 mod contract;
 mod conv3d;
 mod conv3d_counters;
+mod conv3d_strided;
 mod counted;
 mod data;
 mod device;
@@ -15,6 +16,7 @@ mod instance_norm;
 mod linear;
 mod max_pool3d;
 mod memory_bound;
+mod norm_pool;
 mod sgd;
 mod slot_pool;
 

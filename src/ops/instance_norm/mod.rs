@@ -4,6 +4,7 @@
 
 mod cpu;
 mod cuda;
+mod pooled;
 pub mod reference;
 
 use arrayvec::ArrayVec;
@@ -14,6 +15,8 @@ use super::{
 };
 use crate::tensor::{Real, Shape};
 use crate::{Error, Result};
+
+pub use pooled::Pooled;
 
 /// What follows the norm in the same pass over memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
