@@ -1,6 +1,6 @@
 //! Instance norm (Ulyanov, Vedaldi & Lempitsky, arXiv:1607.08022), alone or fused with what follows it in a
 //! backbone: `y = act((x − μ) / √(σ² + ε) · γ + β)`, with mean μ and biased variance σ² of each (n, c) over
-//! all positions.
+//! all positions. [`Pooled`] has the ReLU and a max-pool in the same pass.
 
 mod cpu;
 mod cuda;

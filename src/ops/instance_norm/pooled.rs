@@ -103,9 +103,8 @@ mod tests {
 
     #[test]
     fn refuses_what_either_part_refuses() {
-        let new = |dims: &[usize], kernel, eps| {
-            Pooled::new(Shape::new(dims.iter().copied()), [kernel; 3], [2; 3], [0; 3], eps)
-        };
+        let new =
+            |dims: &[usize], kernel, eps| Pooled::new(Shape::new(dims), [kernel; 3], [2; 3], [0; 3], eps);
         assert!(new(&[1, 2, 2, 2, 8], 2, 1e-5).is_ok());
         for (dims, kernel, eps) in
             [(&[1, 2, 2, 8][..], 2, 1e-5), (&[1, 2, 2, 2, 8], 3, 1e-5), (&[1, 2, 2, 2, 8], 2, 0.0)]
