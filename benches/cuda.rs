@@ -14,7 +14,7 @@ use criterion::Criterion;
 use hdc::device::{Device, Stream};
 use support::cuda::{Ceilings, CudaTime, layers};
 
-const KINDS: [&str; 4] = ["conv3d", "instance_norm", "max_pool3d", "slot_pool"];
+const KINDS: [&str; 5] = ["conv3d", "instance_norm", "norm_pool", "max_pool3d", "slot_pool"];
 
 fn main() -> hdc::Result<()> {
     let device = match Device::open(0) {

@@ -3,11 +3,11 @@
 use crate::Result;
 use crate::graph::{Graph, NodeId};
 use crate::ops::conv3d::{self, Conv3d};
-use crate::ops::instance_norm::{self, Activation};
+use crate::ops::instance_norm::{self, Activation, Pooled};
 use crate::ops::{max_pool3d, slot_pool};
 use crate::tensor::{Real, Shape};
 
-/// A convolution's filter extents, strides and padding; each `[time, height, width]`.
+/// A filter's or pool's extents, strides and padding; each `[time, height, width]`.
 #[derive(Clone, Copy)]
 pub(super) struct Window {
     pub size: [usize; 3],
@@ -53,6 +53,12 @@ impl<T: Real> Builder<T> {
     /// `ReLU(norm(x) + residual)`.
     pub fn norm_add_relu(&mut self, name: &str, x: NodeId, residual: NodeId) -> Result<NodeId> {
         self.activate(name, &[x, residual], Activation::AddRelu)
+    }
+
+    /// `maxpool(ReLU(norm(x)))`, for a norm whose output nothing else reads.
+    pub fn norm_relu_pool(&mut self, name: &str, x: NodeId, w: Window) -> Result<NodeId> {
+        let shape = self.graph.node(x).shape.clone();
+        self.graph.add(name, Pooled::new(shape, w.size, w.stride, w.pad, self.eps)?, &[x])
     }
 
     pub fn max_pool(&mut self, name: &str, x: NodeId, w: Window) -> Result<NodeId> {

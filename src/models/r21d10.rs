@@ -21,9 +21,8 @@ pub(super) fn build<T: Real>(b: &mut Builder<T>, x: NodeId, width: usize) -> Res
 /// A residual block of two factorised convolutions; a strided one has a factorised 1×1×1 shortcut.
 fn block<T: Real>(b: &mut Builder<T>, name: &str, x: NodeId, k: usize, stride: usize) -> Result<NodeId> {
     let cube = |stride| Window { size: [3; 3], stride: [stride; 3], pad: [1; 3] };
-    let y = factorised(b, &format!("{name}.conv1"), x, k, cube(stride))?;
-    let y = b.norm_relu(&format!("{name}.norm1"), y)?;
-    let y = factorised(b, &format!("{name}.conv2"), y, k, cube(1))?;
+    // Before the branch, so that the reverse pass comes to it last: its strided gradient is added to a quarter of one that
+    // conv1 has written.
     let shortcut = if stride == 1 {
         x
     } else {
@@ -31,6 +30,9 @@ fn block<T: Real>(b: &mut Builder<T>, name: &str, x: NodeId, k: usize, stride: u
         let s = factorised(b, &format!("{name}.convd"), x, k, point)?;
         b.norm(&format!("{name}.normd"), s)?
     };
+    let y = factorised(b, &format!("{name}.conv1"), x, k, cube(stride))?;
+    let y = b.norm_relu(&format!("{name}.norm1"), y)?;
+    let y = factorised(b, &format!("{name}.conv2"), y, k, cube(1))?;
     b.norm_add_relu(&format!("{name}.norm2"), y, shortcut)
 }
 

@@ -9,8 +9,7 @@ use crate::tensor::Real;
 /// Describes the backbone for clips `x`, `width` channels in the first layer; returns blocks 3, 4 and 5.
 pub(super) fn build<T: Real>(b: &mut Builder<T>, x: NodeId, width: usize) -> Result<[NodeId; 3]> {
     let x = b.conv("stem", x, width, Window { size: [7; 3], stride: [1, 2, 2], pad: [3; 3] })?;
-    let x = b.norm_relu("norm", x)?;
-    let x = b.max_pool("pool", x, Window { size: [3; 3], stride: [2; 3], pad: [1; 3] })?;
+    let x = b.norm_relu_pool("norm", x, Window { size: [3; 3], stride: [2; 3], pad: [1; 3] })?;
     let block2 = stage(b, "block2", x, width, 1)?;
     let block3 = stage(b, "block3", block2, 2 * width, 2)?;
     let block4 = stage(b, "block4", block3, 4 * width, 2)?;
@@ -32,10 +31,8 @@ fn basic_block<T: Real>(
     k: usize,
     stride: usize,
 ) -> Result<NodeId> {
-    let strided = Window { stride: [stride; 3], ..CUBE3 };
-    let y = b.conv(&format!("{name}.conv1"), x, k, strided)?;
-    let y = b.norm_relu(&format!("{name}.norm1"), y)?;
-    let y = b.conv(&format!("{name}.conv2"), y, k, CUBE3)?;
+    // Before the branch, so that the reverse pass comes to it last: its strided gradient is added to an eighth of one that
+    // conv1 has written.
     let shortcut = if stride != 1 || b.channels(x) != k {
         let point = Window { size: [1; 3], stride: [stride; 3], pad: [0; 3] };
         let s = b.conv(&format!("{name}.convd"), x, k, point)?;
@@ -43,5 +40,9 @@ fn basic_block<T: Real>(
     } else {
         x
     };
+    let strided = Window { stride: [stride; 3], ..CUBE3 };
+    let y = b.conv(&format!("{name}.conv1"), x, k, strided)?;
+    let y = b.norm_relu(&format!("{name}.norm1"), y)?;
+    let y = b.conv(&format!("{name}.conv2"), y, k, CUBE3)?;
     b.norm_add_relu(&format!("{name}.norm2"), y, shortcut)
 }

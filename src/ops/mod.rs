@@ -15,6 +15,7 @@ mod cuda;
 mod matmul;
 pub(crate) mod parallel;
 pub(crate) mod simd;
+mod windows;
 
 pub mod augment;
 pub mod conv3d;

@@ -10,6 +10,8 @@ pub enum Kind {
     Real,
     /// −2, −1, 0, 1, 2: small sums and products are exact, and there are ties.
     Integer,
+    /// The same data, but results are real numbers: which of several is the largest does not depend on the precision.
+    Coarse,
 }
 
 /// `n` numbers that depend only on `name` and `seed`.
@@ -17,7 +19,7 @@ pub fn random<T: Real>(kind: Kind, name: &str, seed: u64, n: usize) -> Vec<T> {
     let mut stream = Stream::new(name, seed);
     let mut draw = || match kind {
         Kind::Real => stream.next_in(-1.0, 1.0),
-        Kind::Integer => stream.next_below(5) as f64 - 2.0,
+        Kind::Integer | Kind::Coarse => stream.next_below(5) as f64 - 2.0,
     };
     (0..n).map(|_| T::from_f64(draw())).collect()
 }

@@ -32,6 +32,7 @@ impl Subject<'_> {
         let kind = match kind {
             Kind::Real => selftest::Kind::Real,
             Kind::Integer => selftest::Kind::Integer,
+            Kind::Coarse => selftest::Kind::Coarse,
         };
         let reference = selftest::Reference { forward: reference.forward, backward: reference.backward };
         let subject = selftest::Subject { label, op, precision, input, output };

@@ -5,6 +5,7 @@ mod augment;
 mod contract;
 mod conv3d;
 mod conv3d_counters;
+mod conv3d_strided;
 mod counted;
 mod cross_entropy;
 mod data;
@@ -16,6 +17,7 @@ mod instance_norm;
 mod linear;
 mod max_pool3d;
 mod memory_bound;
+mod norm_pool;
 mod sgd;
 mod slot_pool;
 

@@ -1,7 +1,7 @@
 //! Norms and pools are bound by memory, so each pass over it must count: every byte once, in whole sectors, without bank
 //! conflicts.
 
-use hdc::ops::instance_norm::{self, Activation};
+use hdc::ops::instance_norm::{self, Activation, Pooled};
 use hdc::ops::{Op, Precision, max_pool3d, slot_pool};
 use hdc::tensor::Shape;
 
@@ -51,6 +51,7 @@ fn pools_touch_each_byte_once() {
         check(&machine, &slot_pool::Problem::slots(shape.clone()).unwrap(), &label);
         for kernel in [[1, 2, 2], [2; 3]] {
             check(&machine, &max_pool3d::Problem::new(&shape, kernel, kernel, [0; 3]).unwrap(), &label);
+            check(&machine, &Pooled::new(shape.clone(), kernel, kernel, [0; 3], 1e-5).unwrap(), &label);
         }
     }
 }

@@ -22,7 +22,7 @@ pub struct Verdict {
     pub op: &'static str,
     /// f32 or bf16.
     pub precision: &'static str,
-    /// Problems tried, each with integers and with real numbers.
+    /// Problems tried.
     pub problems: usize,
     /// What did not hold.
     pub faults: Vec<Fault>,
@@ -77,8 +77,11 @@ pub fn selftest(device: &Arc<Device>, mut progress: impl FnMut(usize, usize)) ->
 fn try_case(device: &Arc<Device>, case: &Case, op: &dyn Op<f64>, precision: Precision) -> Vec<Fault> {
     let vectors = matches!(op.kind(), "linear" | "global_pool"); // f32 in both precisions
     let pooled = op.kind() == "slot_pool";
-    let exact = matches!(case, Case::Convolution(_) | Case::Pool(_) | Case::Linear(_));
-    let kinds: &[Kind] = if exact { &[Kind::Integer, Kind::Real] } else { &[Kind::Real] };
+    let kinds: &[Kind] = match case {
+        Case::Convolution(_) | Case::Pool(_) | Case::Linear(_) => &[Kind::Integer, Kind::Real],
+        Case::NormPool(_) => &[Kind::Coarse],
+        Case::Norm(_) | Case::Slots(_) => &[Kind::Real],
+    };
     let try_kind = |&kind: &Kind| {
         let subject = Subject {
             label: format!("{} {precision:?} {}", op.kind(), describe(case)),
@@ -98,6 +101,7 @@ fn describe(case: &Case) -> String {
         Case::Convolution(p) => format!("{p:?}"),
         Case::Norm(p) => format!("{p:?}"),
         Case::Pool(p) => format!("{p:?}"),
+        Case::NormPool(p) => format!("{p:?}"),
         Case::Slots(p) => format!("{p:?}"),
         Case::Linear(p) => format!("{p:?}"),
     }
@@ -108,6 +112,7 @@ fn forward(case: &Case, io: Forward<'_, f64>) {
         Case::Convolution(p) => conv3d::reference::fprop(p, io.inputs[0], io.params[0], io.output),
         Case::Norm(p) => instance_norm::reference::forward(p, io),
         Case::Pool(p) => max_pool3d::reference::forward(p, io),
+        Case::NormPool(p) => instance_norm::reference::pooled_forward(p, io),
         Case::Slots(p) => slot_pool::reference::forward(p, io),
         Case::Linear(p) => linear::reference::forward(p, io),
     }
@@ -122,6 +127,7 @@ fn backward(case: &Case, io: Backward<'_, f64>) {
         }
         Case::Norm(p) => instance_norm::reference::backward(p, io),
         Case::Pool(p) => max_pool3d::reference::backward(p, io),
+        Case::NormPool(p) => instance_norm::reference::pooled_backward(p, io),
         Case::Slots(p) => slot_pool::reference::backward(p, io),
         Case::Linear(p) => linear::reference::backward(p, io),
     }

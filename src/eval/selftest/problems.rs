@@ -3,7 +3,7 @@
 
 use crate::Result;
 use crate::ops::conv3d::{self, Conv3d};
-use crate::ops::instance_norm::{self, Activation};
+use crate::ops::instance_norm::{self, Activation, Pooled};
 use crate::ops::{Op, linear, max_pool3d, slot_pool};
 use crate::tensor::Shape;
 
@@ -44,13 +44,16 @@ const NORMS: [[usize; 5]; 8] = [
     [2, 8, 21, 27, 64],
 ];
 
-/// (N, T, H, W, C), kernel, stride, pad.
-const POOLS: [([usize; 5], Triple, Triple, Triple); 5] = [
+/// (N, T, H, W, C), kernel, stride, pad; alone and after a norm.
+const POOLS: [([usize; 5], Triple, Triple, Triple); 7] = [
     ([2, 3, 7, 9, 5], [1, 2, 2], [1, 2, 2], [0; 3]),
     ([2, 5, 7, 9, 3], [3; 3], [2; 3], [1; 3]),
     ([3, 2, 5, 4, 17], [2, 3, 1], [1, 2, 3], [1, 0, 0]),
     ([2, 4, 14, 14, 64], [2; 3], [2; 3], [0; 3]),
     ([2, 4, 14, 14, 64], [3; 3], [2; 3], [1; 3]),
+    // Instances with partial statistics: the first pools of C3D and 3D-ResNet18.
+    ([2, 4, 20, 18, 64], [1, 2, 2], [1, 2, 2], [0; 3]),
+    ([2, 5, 16, 15, 64], [3; 3], [2; 3], [1; 3]),
 ];
 
 /// Extents of the input, outputs.
@@ -61,6 +64,7 @@ pub(super) enum Case {
     Convolution(conv3d::Problem),
     Norm(instance_norm::Problem),
     Pool(max_pool3d::Problem),
+    NormPool(Pooled),
     Slots(slot_pool::Problem),
     Linear(linear::Problem),
 }
@@ -72,6 +76,7 @@ impl Case {
             Self::Convolution(p) => Box::new(Conv3d::new(*p)),
             Self::Norm(p) => Box::new(p.clone()),
             Self::Pool(p) => Box::new(p.clone()),
+            Self::NormPool(p) => Box::new(p.clone()),
             Self::Slots(p) => Box::new(p.clone()),
             Self::Linear(p) => Box::new(p.clone()),
         }
@@ -91,6 +96,7 @@ pub(super) fn cases() -> Result<Vec<Case>> {
     }
     for (dims, kernel, stride, pad) in POOLS {
         cases.push(Case::Pool(max_pool3d::Problem::new(&Shape::new(dims), kernel, stride, pad)?));
+        cases.push(Case::NormPool(Pooled::new(Shape::new(dims), kernel, stride, pad, 1e-5)?));
     }
     for dims in [[1, 1, 1, 1, 1], [2, 3, 3, 5, 83], [2, 2, 14, 14, 512]] {
         cases.push(Case::Slots(slot_pool::Problem::slots(Shape::new(dims))?));

@@ -19,6 +19,8 @@ pub enum Kind {
     Real,
     /// −2, −1, 0, 1, 2: sums and products are exact, so every order of summation gives the same bits.
     Integer,
+    /// The same data, but results are real numbers: which of several is the largest does not depend on the precision.
+    Coarse,
 }
 
 /// An operation's specification, on the same buffers in f64.
@@ -159,7 +161,7 @@ impl Subject<'_> {
             let mut stream = Random::new(&name, seed);
             let mut draw = || match kind {
                 Kind::Real => stream.next_in(-1.0, 1.0),
-                Kind::Integer => stream.next_below(5) as f64 - 2.0,
+                Kind::Integer | Kind::Coarse => stream.next_below(5) as f64 - 2.0,
             };
             (0..n).map(|_| round(precision, draw())).collect()
         };

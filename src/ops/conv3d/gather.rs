@@ -185,6 +185,9 @@ impl<T: Real> WithSimd for Task<'_, T> {
     fn with_simd<S: Simd>(mut self, simd: S) {
         let panel_len = self.filter.len() / self.panels.count();
         for class in self.classes {
+            if class.taps.is_empty() && self.mode == WriteMode::Accumulate {
+                continue; // nothing to add
+            }
             for p in 0..self.panels.count() {
                 let panel = self.panels.get(p);
                 let filter = &self.filter[p * panel_len..][..panel_len];

@@ -1,9 +1,10 @@
 //! Instance norm (Ulyanov, Vedaldi & Lempitsky, arXiv:1607.08022), alone or fused with what follows it in a
 //! backbone: `y = act((x − μ) / √(σ² + ε) · γ + β)`, with mean μ and biased variance σ² of each (n, c) over
-//! all positions.
+//! all positions. [`Pooled`] has the ReLU and a max-pool in the same pass.
 
 mod cpu;
 mod cuda;
+mod pooled;
 pub mod reference;
 
 use arrayvec::ArrayVec;
@@ -14,6 +15,8 @@ use super::{
 };
 use crate::tensor::{Real, Shape};
 use crate::{Error, Result};
+
+pub use pooled::Pooled;
 
 /// What follows the norm in the same pass over memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

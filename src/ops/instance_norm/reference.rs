@@ -1,6 +1,6 @@
 //! The specification: serial loops in f64, rounded once.
 
-use super::{Activation, Problem};
+use super::{Activation, Pooled, Problem};
 use crate::ops::{Backward, Forward};
 use crate::tensor::Real;
 
@@ -70,4 +70,25 @@ pub fn backward<T: Real>(p: &Problem, mut io: Backward<'_, T>) {
             slot.mode.store(&mut slot.data[c..=c], |_| T::from_f64(value));
         }
     }
+}
+
+/// The places of winners in what [`Pooled`] saves.
+fn places(p: &Pooled, saved_bytes: usize) -> std::ops::Range<usize> {
+    saved_bytes - p.norm.clips * p.clip()..saved_bytes
+}
+
+/// The norm, stored, then the pool. Writes the output and saves the winners' places.
+pub fn pooled_forward<T: Real>(p: &Pooled, io: Forward<'_, T>) {
+    let mut z = vec![T::ZERO; p.norm.shape.numel()];
+    let (inputs, params) = (io.inputs, io.params);
+    forward(&p.norm, Forward { inputs, params, output: &mut z, saved: &mut [], workspace: &mut [] });
+    let places = places(p, io.saved.len());
+    p.windows.largest(p.norm.clips, p.norm.channels, &z, io.output, &mut io.saved[places]);
+}
+
+/// The pool's gradient, stored, then the norm's. Writes all gradients; needs the input and the winners' places.
+pub fn pooled_backward<T: Real>(p: &Pooled, io: Backward<'_, T>) {
+    let won = &io.saved[places(p, io.saved.len())];
+    let dz = p.windows.hand_back(p.norm.clips, p.norm.channels, io.dy, won);
+    backward(&p.norm, Backward { dy: &dz, ..io });
 }

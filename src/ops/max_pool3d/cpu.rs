@@ -4,13 +4,15 @@
 
 use super::Problem;
 use crate::ops::parallel::{Order, chunks, for_each};
-use crate::ops::{Backward, Forward, WriteMode, simd};
+use crate::ops::simd::{self, over_channels};
+use crate::ops::windows::take_larger;
+use crate::ops::{Backward, Forward, WriteMode};
 use crate::tensor::Real;
 
 pub(super) fn forward<T: Real>(p: &Problem, io: Forward<'_, T>) {
     let x = io.inputs[0];
-    let row = p.output[2] * p.channels;
-    let rows = p.clips * p.output[0] * p.output[1];
+    let row = p.windows.output[2] * p.channels;
+    let rows = p.clips * p.windows.output[0] * p.windows.output[1];
     for_each(Order::Parallel, rows, (chunks(io.output, row), chunks(io.saved, row)), |i, (y, saved)| {
         simd::dispatch(
             #[inline(always)]
@@ -19,35 +21,12 @@ pub(super) fn forward<T: Real>(p: &Problem, io: Forward<'_, T>) {
     });
 }
 
-/// Calls `chunk(LANES, first channel)` for pieces of 64, 16, 8 and 1 channels.
-macro_rules! over_channels {
-    ($channels:expr, |$c:ident| $f:ident($($arg:expr),*)) => {
-        let mut $c = 0;
-        while $c + 64 <= $channels {
-            $f::<T, 64>($($arg),*);
-            $c += 64;
-        }
-        while $c + 16 <= $channels {
-            $f::<T, 16>($($arg),*);
-            $c += 16;
-        }
-        while $c + 8 <= $channels {
-            $f::<T, 8>($($arg),*);
-            $c += 8;
-        }
-        while $c < $channels {
-            $f::<T, 1>($($arg),*);
-            $c += 1;
-        }
-    };
-}
-
 /// The `row`-th row of outputs, counted over clips, T and H.
 #[inline(always)]
 fn forward_row<T: Real>(p: &Problem, x: &[T], row: usize, y: &mut [T], saved: &mut [u8]) {
-    let (plane, h) = (row / p.output[1], row % p.output[1]);
-    let (n, t) = (plane / p.output[0], plane % p.output[0]);
-    for w in 0..p.output[2] {
+    let (plane, h) = (row / p.windows.output[1], row % p.windows.output[1]);
+    let (n, t) = (plane / p.windows.output[0], plane % p.windows.output[0]);
+    for w in 0..p.windows.output[2] {
         let out = w * p.channels;
         over_channels!(p.channels, |c| largest(
             p,
@@ -62,7 +41,6 @@ fn forward_row<T: Real>(p: &Problem, x: &[T], row: usize, y: &mut [T], saved: &m
 }
 
 /// Largest value and its place for `L` channels from `c` of one output.
-#[expect(clippy::eq_op, reason = "only a NaN differs from itself")]
 #[inline(always)]
 fn largest<T: Real, const L: usize>(
     p: &Problem,
@@ -73,24 +51,25 @@ fn largest<T: Real, const L: usize>(
     y: &mut [T],
     saved: &mut [u8],
 ) {
-    let [extent_t, extent_h, extent_w] = p.input;
-    let [_, kernel_h, kernel_w] = p.kernel;
+    let [extent_t, extent_h, extent_w] = p.windows.input;
+    let [_, kernel_h, kernel_w] = p.windows.kernel;
     let tap = |kt: usize, kh: usize, kw: usize| ((kt * kernel_h + kh) * kernel_w + kw) as u32;
-    let first = |axis: usize, o: usize| p.pad[axis].saturating_sub(o * p.stride[axis]);
-    // As wide as an f32 while selecting, so that one comparison serves both; all are below 256.
+    let first = |axis: usize, o: usize| p.windows.pad[axis].saturating_sub(o * p.windows.stride[axis]);
     let mut place = [tap(first(0, t), first(1, h), first(2, w)); L];
     let mut best = [T::NEG_INFINITY; L];
-    for (kt, t) in p.taps(0, t) {
-        for (kh, h) in p.taps(1, h) {
-            for (kw, w) in p.taps(2, w) {
+    for (kt, t) in p.windows.taps(0, t) {
+        for (kh, h) in p.windows.taps(1, h) {
+            for (kw, w) in p.windows.taps(2, w) {
                 let at = (((n * extent_t + t) * extent_h + h) * extent_w + w) * p.channels + c;
                 let x: &[T; L] = x[at..].first_chunk().expect("c + L is at most the number of channels");
                 let k = tap(kt, kh, kw);
-                for l in 0..L {
-                    let wins = (x[l] > best[l]) | (x[l] != x[l]);
-                    best[l] = if wins { x[l] } else { best[l] };
-                    place[l] = if wins { k } else { place[l] };
-                }
+                take_larger(
+                    &mut best,
+                    &mut place,
+                    k,
+                    #[inline(always)]
+                    |l| x[l],
+                );
             }
         }
     }
@@ -103,8 +82,8 @@ fn largest<T: Real, const L: usize>(
 pub(super) fn backward<T: Real>(p: &Problem, mut io: Backward<'_, T>) {
     let Some(dx) = &mut io.dx[0] else { return };
     let (dy, saved, mode) = (io.dy, io.saved, dx.mode);
-    let rows = p.clips * p.input[0] * p.input[1];
-    for_each(Order::Parallel, rows, chunks(&mut *dx.data, p.input[2] * p.channels), |i, dx| {
+    let rows = p.clips * p.windows.input[0] * p.windows.input[1];
+    for_each(Order::Parallel, rows, chunks(&mut *dx.data, p.windows.input[2] * p.channels), |i, dx| {
         simd::dispatch(
             #[inline(always)]
             || backward_row(p, (dy, saved), i, dx.data, mode),
@@ -115,9 +94,9 @@ pub(super) fn backward<T: Real>(p: &Problem, mut io: Backward<'_, T>) {
 /// The `row`-th row of inputs, counted over clips, T and H.
 #[inline(always)]
 fn backward_row<T: Real>(p: &Problem, won: (&[T], &[u8]), row: usize, dx: &mut [T], mode: WriteMode) {
-    let (plane, h) = (row / p.input[1], row % p.input[1]);
-    let (n, t) = (plane / p.input[0], plane % p.input[0]);
-    for w in 0..p.input[2] {
+    let (plane, h) = (row / p.windows.input[1], row % p.windows.input[1]);
+    let (n, t) = (plane / p.windows.input[0], plane % p.windows.input[0]);
+    for w in 0..p.windows.input[2] {
         let at = w * p.channels;
         over_channels!(p.channels, |c| gather(p, won, n, [t, h, w], c, &mut dx[at + c..], mode));
     }
@@ -134,13 +113,13 @@ fn gather<T: Real, const L: usize>(
     dx: &mut [T],
     mode: WriteMode,
 ) {
-    let [extent_t, extent_h, extent_w] = p.output;
-    let [_, kernel_h, kernel_w] = p.kernel;
-    let tap = |axis: usize, o: usize| input[axis] + p.pad[axis] - o * p.stride[axis];
+    let [extent_t, extent_h, extent_w] = p.windows.output;
+    let [_, kernel_h, kernel_w] = p.windows.kernel;
+    let tap = |axis: usize, o: usize| input[axis] + p.windows.pad[axis] - o * p.windows.stride[axis];
     let mut sum = [T::ZERO; L];
-    for t in p.windows(0, input[0]) {
-        for h in p.windows(1, input[1]) {
-            for w in p.windows(2, input[2]) {
+    for t in p.windows.holding(0, input[0]) {
+        for h in p.windows.holding(1, input[1]) {
+            for w in p.windows.holding(2, input[2]) {
                 let at = (((n * extent_t + t) * extent_h + h) * extent_w + w) * p.channels + c;
                 let dy: &[T; L] = dy[at..].first_chunk().expect("c + L is at most the number of channels");
                 let place: &[u8; L] = saved[at..].first_chunk().expect("as many as dy");

@@ -230,3 +230,24 @@ impl Flip {
         Launch::new(kernel, grid, 256, 0, &args).into()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A 1×1×1 shortcut of stride 2 adds to an eighth of dx: the other classes are not launched, unless there are zeros to be
+    /// written.
+    #[test]
+    fn classes_without_taps_are_launched_to_write_alone() {
+        let classes = |filter: usize, mode| {
+            let p = Problem::new(2, 64, 128, [4, 8, 8], [filter; 3], [2; 3], [filter / 2; 3]).unwrap();
+            let dx = CudaGradient { at: Address::NULL, mode };
+            match Plan::dgrad(&p, Precision::Bf16).gradient(Address::NULL, Address::NULL, dx) {
+                Command::Kernel(launch) => launch.grid[2],
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!([1, 2, 3].map(|filter| classes(filter, WriteMode::Overwrite)), [8; 3]);
+        assert_eq!([1, 2, 3].map(|filter| classes(filter, WriteMode::Accumulate)), [1, 8, 8]);
+    }
+}

@@ -50,15 +50,8 @@ pub(in crate::ops::instance_norm) fn backward<T: Real>(p: &Problem, mut io: Back
                 },
             );
         });
-        totals.data.fill(0.0);
-        for part in partials.data.chunks(per_part) {
-            totals.data.iter_mut().zip(part).for_each(|(t, v)| *t += v);
-        }
-        let (sum_g, sum_gd) = totals.data.split_at_mut(p.channels);
-        for c in 0..p.channels {
-            // Sums were taken with x − (rounded mean).
-            sum_gd[c] = norm.rstd(c) * (sum_gd[c] - norm.rest(c) * sum_g[c]);
-        }
+        total(norm, partials.data, totals.data);
+        let (sum_g, sum_gd) = totals.data.split_at(p.channels);
         if dx.data.is_empty() {
             return;
         }
@@ -88,8 +81,30 @@ pub(in crate::ops::instance_norm) fn backward<T: Real>(p: &Problem, mut io: Back
             );
         });
     });
-    for (gradient, offset) in io.dparams.iter_mut().zip([p.channels, 0]) {
-        for (n, total) in totals.chunks(per_part).enumerate() {
+    parameter_gradients(&mut io.dparams, totals, p.channels);
+}
+
+/// From what the parts of a clip left, Σg and Σg·(x − mean), to its totals, Σg and Σg·x̂, both (2, C).
+pub(super) fn total<T: Real>(norm: Norm<'_, T>, partials: &[f64], totals: &mut [f64]) {
+    totals.fill(0.0);
+    for part in partials.chunks(totals.len()) {
+        totals.iter_mut().zip(part).for_each(|(t, v)| *t += v);
+    }
+    let (sum_g, sum_gd) = totals.split_at_mut(norm.gamma.len());
+    for c in 0..sum_g.len() {
+        // Sums were taken with x − (rounded mean).
+        sum_gd[c] = norm.rstd(c) * (sum_gd[c] - norm.rest(c) * sum_g[c]);
+    }
+}
+
+/// γ's and β's gradients from the totals of every clip, one clip after the other.
+pub(super) fn parameter_gradients<T: Real>(
+    gradients: &mut [Gradient<'_, T>],
+    totals: &[f64],
+    channels: usize,
+) {
+    for (gradient, offset) in gradients.iter_mut().zip([channels, 0]) {
+        for (n, total) in totals.chunks(PARTIAL * channels).enumerate() {
             let mode = if n == 0 { gradient.mode } else { WriteMode::Accumulate };
             mode.store(gradient.data, |c| T::from_f64(total[offset + c]));
         }
@@ -191,18 +206,20 @@ fn part_sums<T: Real>(
 
 /// Sums over a clip that the gradient of x subtracts the mean of.
 #[derive(Clone, Copy)]
-struct Means<'a> {
+pub(super) struct Means<'a> {
     /// Σg (C).
-    g: &'a [f64],
+    pub g: &'a [f64],
     /// Σg·x̂ (C).
-    gx: &'a [f64],
-    count: f64,
+    pub gx: &'a [f64],
+    pub count: f64,
 }
 
-/// What x − mean is multiplied by in [`part_dx`].
+/// What the gradient of channel `c` takes from all positions: `(slope, offset)` of `(x − mean)·slope + offset`.
 #[inline(always)]
-fn slope_of<T: Real>(norm: Norm<'_, T>, means: Means<'_>, c: usize) -> f64 {
-    -norm.scale(c).to_f64() * norm.rstd(c) * means.gx[c] / means.count
+pub(super) fn trend<T: Real>(norm: Norm<'_, T>, means: Means<'_>, c: usize) -> (T, T) {
+    let scale = norm.scale(c).to_f64();
+    let slope = -scale * norm.rstd(c) * means.gx[c] / means.count;
+    (T::from_f64(slope), T::from_f64(-scale * means.g[c] / means.count - norm.rest(c) * slope))
 }
 
 /// `dx = γ·rstd·(g − mean(g) − x̂·mean(g·x̂))` over a part, as `g·scale + (x − mean)·slope + offset`.
@@ -235,17 +252,12 @@ fn part_dx<T: Real>(
         let slope = columns.spread(
             &tile,
             #[inline(always)]
-            |c| T::from_f64(slope_of(norm, means, c)),
+            |c| trend(norm, means, c).0,
         );
         let offset = columns.spread(
             &tile,
             #[inline(always)]
-            |c| {
-                T::from_f64(
-                    -norm.scale(c).to_f64() * means.g[c] / means.count
-                        - norm.rest(c) * slope_of(norm, means, c),
-                )
-            },
+            |c| trend(norm, means, c).1,
         );
         let rows = columns.rows(x, &tile).zip(columns.rows(y, &tile)).zip(columns.rows(dy, &tile));
         for (((x, y), dy), dx) in rows.zip(columns.rows_mut(dx, &tile)) {

@@ -1,7 +1,7 @@
 //! Statistics of a clip, then one pass that applies them.
 
 use super::statistics::{merge_statistics, part_statistics};
-use super::{Norm, PARTIAL, SAVED, geometry, piece};
+use super::{Geometry, Norm, PARTIAL, SAVED, geometry, piece};
 use crate::ops::columns::Columns;
 use crate::ops::instance_norm::{Activation, Problem};
 use crate::ops::parallel::{Order, chunks, for_each};
@@ -14,23 +14,15 @@ pub(in crate::ops::instance_norm) fn forward<T: Real>(p: &Problem, io: Forward<'
     let residual = io.inputs.get(1).copied().unwrap_or(&[]);
     let saved: &mut [T] = bytemuck::cast_slice_mut(io.saved);
     let partials: &mut [f64] = bytemuck::cast_slice_mut(io.workspace);
-    let per_part = PARTIAL * p.channels;
 
     let buffers = (
         chunks(io.output, p.clip()),
         chunks(saved, SAVED * p.channels),
-        chunks(partials, g.parts * per_part),
+        chunks(partials, g.parts * PARTIAL * p.channels),
     );
     for_each(g.order, p.clips, buffers, |n, (y, saved, partials)| {
         let (x, residual) = (piece(x, n, p.clip()), piece(residual, n, p.clip()));
-        for_each(Order::Parallel, g.parts, chunks(partials.data, per_part), |i, out| {
-            let x = piece(x, i, g.part);
-            simd::dispatch(
-                #[inline(always)]
-                || part_statistics(&g.columns, x, out.data),
-            );
-        });
-        merge_statistics(p, g.part / p.channels, partials.data, saved.data);
+        clip_statistics(p, &g, x, partials.data, saved.data);
         let norm = Norm { saved: saved.data, gamma, beta };
         for_each(Order::Downwards, g.parts, chunks(y.data, g.part), |i, y| {
             let (x, residual) = (piece(x, i, g.part), piece(residual, i, g.part));
@@ -70,9 +62,27 @@ pub(in crate::ops::instance_norm) fn forward<T: Real>(p: &Problem, io: Forward<'
     });
 }
 
+/// What is saved of a clip.
+pub(super) fn clip_statistics<T: Real>(
+    p: &Problem,
+    g: &Geometry,
+    x: &[T],
+    partials: &mut [f64],
+    saved: &mut [T],
+) {
+    for_each(Order::Parallel, g.parts, chunks(&mut *partials, PARTIAL * p.channels), |i, out| {
+        let x = piece(x, i, g.part);
+        simd::dispatch(
+            #[inline(always)]
+            || part_statistics(&g.columns, x, out.data),
+        );
+    });
+    merge_statistics(p, g.part / p.channels, partials, saved);
+}
+
 /// Passes NaN on, so that a diverged run is noticed.
 #[inline(always)]
-fn relu<T: Real>(z: T) -> T {
+pub(super) fn relu<T: Real>(z: T) -> T {
     if z <= T::ZERO { T::ZERO } else { z }
 }
 

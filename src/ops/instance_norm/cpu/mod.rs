@@ -5,6 +5,7 @@
 
 mod backward;
 mod forward;
+pub(super) mod pooled;
 mod statistics;
 
 pub(super) use backward::backward;

@@ -37,17 +37,15 @@ const UNWANTED: CudaGradient = CudaGradient { at: Address::NULL, mode: WriteMode
 
 impl Plan {
     /// Bytes of the sums of each run of each clip.
-    pub(super) fn partial_sums_bytes(&self) -> usize {
-        self.clips * self.vectors.summed().runs() * self.vectors.pitch * PAIR
+    pub(super) fn partial_sums_bytes(&self, summed: &Runs) -> usize {
+        self.clips * summed.runs() * self.vectors.pitch * PAIR
     }
 
-    pub(super) fn plan_backward(&self, io: &CudaBackward, commands: &mut Vec<Command>) {
-        let v = &self.vectors;
+    /// What all launches share. Workspace holds partial sums of `summed` runs, if there are any, then totals.
+    fn backward_args(&self, io: &CudaBackward, summed: Option<&Runs>, runs: Runs) -> Args {
         let gradient = |i: usize| io.dx.get(i).copied().flatten().unwrap_or(UNWANTED);
         let (dx, dresidual) = (gradient(0), gradient(1));
-        let sums = v.summed();
-        let before_totals = if self.is_whole() { 0 } else { self.partial_sums_bytes() };
-        let args = |runs| Args {
+        Args {
             x: io.inputs[0],
             y: io.output,
             dy: io.dy,
@@ -57,7 +55,7 @@ impl Plan {
             beta: io.params[1].master,
             saved: io.saved,
             partials: io.workspace,
-            totals: io.workspace.offset(before_totals),
+            totals: self.totals(io, summed),
             dgamma: io.dparams[0].at,
             dbeta: io.dparams[1].at,
             runs,
@@ -67,11 +65,38 @@ impl Plan {
             dresidual_mode: dresidual.mode as u32,
             dgamma_mode: io.dparams[0].mode as u32,
             dbeta_mode: io.dparams[1].mode as u32,
+        }
+    }
+
+    /// Where the totals of each clip are.
+    pub(super) fn totals(&self, io: &CudaBackward, summed: Option<&Runs>) -> Address {
+        io.workspace.offset(summed.map_or(0, |summed| self.partial_sums_bytes(summed)))
+    }
+
+    /// From the sums of runs to the totals of each clip.
+    pub(super) fn plan_totals(&self, io: &CudaBackward, summed: &Runs, commands: &mut Vec<Command>) {
+        let totals = summed.merging();
+        let (grid, args) = (totals.merging_grid(self.clips), self.backward_args(io, Some(summed), totals));
+        commands.push(Launch::new("instance_norm_backward_merge", grid, MERGE_THREADS, 0, &args).into());
+    }
+
+    /// From the totals of clips to γ's and β's gradients.
+    pub(super) fn plan_parameters(
+        &self,
+        io: &CudaBackward,
+        summed: Option<&Runs>,
+        commands: &mut Vec<Command>,
+    ) {
+        let totals = self.vectors.summed().merging();
+        let (grid, args) = (totals.merging_grid(1), self.backward_args(io, summed, totals));
+        commands.push(Launch::new("instance_norm_backward_parameters", grid, MERGE_THREADS, 0, &args).into());
+    }
+
+    pub(super) fn plan_backward(&self, io: &CudaBackward, commands: &mut Vec<Command>) {
+        let v = &self.vectors;
+        let launch = |commands: &mut Vec<Command>, kernel, runs: Runs, shared, args: &Args| {
+            commands.push(Launch::new(kernel, runs.grid(self.clips), runs.threads(), shared, args).into());
         };
-        let mut launch = |kernel, grid, threads, shared, args: &Args| {
-            commands.push(Launch::new(kernel, grid, threads, shared, args).into());
-        };
-        let totals = sums.merging();
         if self.is_whole() {
             let kernel = v.pick(
                 "instance_norm_backward_whole_f32",
@@ -79,33 +104,32 @@ impl Plan {
                 "instance_norm_backward_whole_bf16_narrow",
             );
             let runs = v.held(v.positions);
-            let shared = v.held_bytes(&runs, 2);
-            launch(kernel, runs.grid(self.clips), runs.threads(), shared, &args(runs));
-        } else {
-            let kernel = v.pick(
-                "instance_norm_backward_sums_f32",
-                "instance_norm_backward_sums_bf16",
-                "instance_norm_backward_sums_bf16_narrow",
-            );
-            launch(kernel, sums.grid(self.clips), sums.threads(), 0, &args(sums));
-            let kernel = "instance_norm_backward_merge";
-            launch(kernel, totals.merging_grid(self.clips), MERGE_THREADS, 0, &args(totals));
+            launch(commands, kernel, runs, v.held_bytes(&runs, 2), &self.backward_args(io, None, runs));
+            self.plan_parameters(io, None, commands);
+            return;
         }
-        if dx != UNWANTED && !self.is_whole() {
+        let sums = v.summed();
+        let kernel = v.pick(
+            "instance_norm_backward_sums_f32",
+            "instance_norm_backward_sums_bf16",
+            "instance_norm_backward_sums_bf16_narrow",
+        );
+        launch(commands, kernel, sums, 0, &self.backward_args(io, Some(&sums), sums));
+        self.plan_totals(io, &sums, commands);
+        if io.dx[0].is_some() {
             let kernel = v.pick(
                 "instance_norm_backward_apply_f32",
                 "instance_norm_backward_apply_bf16",
                 "instance_norm_backward_apply_bf16_narrow",
             );
             let runs = v.streamed();
-            let mut args = Args { dresidual: Address::NULL, ..args(runs) };
-            if dresidual != UNWANTED && dresidual.mode == WriteMode::Overwrite {
+            let mut args = Args { dresidual: Address::NULL, ..self.backward_args(io, Some(&sums), runs) };
+            if let Some(&Some(CudaGradient { at, mode: WriteMode::Overwrite })) = io.dx.get(1) {
                 // The residual's gradient is dy behind the mask: one buffer to read instead of two.
-                (args.dy, args.activation) = (dresidual.at, Activation::Plain as u32);
+                (args.dy, args.activation) = (at, Activation::Plain as u32);
             }
-            launch(kernel, runs.grid(self.clips), runs.threads(), 0, &args);
+            launch(commands, kernel, runs, 0, &args);
         }
-        let kernel = "instance_norm_backward_parameters";
-        launch(kernel, totals.merging_grid(1), MERGE_THREADS, 0, &args(totals));
+        self.plan_parameters(io, Some(&sums), commands);
     }
 }

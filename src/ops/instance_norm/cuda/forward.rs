@@ -24,10 +24,9 @@ struct Args {
 }
 
 impl Plan {
-    pub(super) fn plan_forward(&self, io: &CudaForward, commands: &mut Vec<Command>) {
-        let v = &self.vectors;
+    fn forward_args(&self, io: &CudaForward, runs: Runs) -> Args {
         let given = io.statistics != Address::NULL;
-        let args = |runs| Args {
+        Args {
             x: io.inputs[0],
             residual: io.inputs.get(1).copied().unwrap_or_default(),
             y: io.output,
@@ -38,33 +37,46 @@ impl Plan {
             runs,
             activation: self.activation as u32,
             eps: self.eps,
-        };
-        let mut launch = |kernel, grid, threads, shared, runs| {
-            commands.push(Launch::new(kernel, grid, threads, shared, &args(runs)).into());
-        };
-        if self.is_whole() {
+        }
+    }
+
+    /// Mean and reciprocal deviation of each instance, by way of partial statistics of these runs, given or made here.
+    pub(super) fn plan_statistics(&self, io: &CudaForward, tiles: Runs, commands: &mut Vec<Command>) {
+        let v = &self.vectors;
+        if io.statistics == Address::NULL {
+            let kernel = v.pick(
+                "instance_norm_statistics_f32",
+                "instance_norm_statistics_bf16",
+                "instance_norm_statistics_bf16_narrow",
+            );
+            let (args, shared) = (self.forward_args(io, tiles), v.held_bytes(&tiles, 1));
+            commands.push(Launch::new(kernel, tiles.grid(self.clips), tiles.threads(), shared, &args).into());
+        }
+        let merging = tiles.merging();
+        let (grid, args) = (merging.merging_grid(self.clips), self.forward_args(io, merging));
+        commands.push(Launch::new("instance_norm_merge", grid, MERGE_THREADS, 0, &args).into());
+    }
+
+    pub(super) fn plan_forward(&self, io: &CudaForward, commands: &mut Vec<Command>) {
+        let v = &self.vectors;
+        let (kernel, runs, shared) = if self.is_whole() {
             let kernel = v.pick(
                 "instance_norm_whole_f32",
                 "instance_norm_whole_bf16",
                 "instance_norm_whole_bf16_narrow",
             );
             let runs = v.held(v.positions);
-            launch(kernel, runs.grid(self.clips), runs.threads(), v.held_bytes(&runs, 1), runs);
-            return;
-        }
-        let tiles = v.held(statistics::TILE);
-        if !given {
+            (kernel, runs, v.held_bytes(&runs, 1))
+        } else {
+            self.plan_statistics(io, v.held(statistics::TILE), commands);
             let kernel = v.pick(
-                "instance_norm_statistics_f32",
-                "instance_norm_statistics_bf16",
-                "instance_norm_statistics_bf16_narrow",
+                "instance_norm_apply_f32",
+                "instance_norm_apply_bf16",
+                "instance_norm_apply_bf16_narrow",
             );
-            launch(kernel, tiles.grid(self.clips), tiles.threads(), v.held_bytes(&tiles, 1), tiles);
-        }
-        let (merging, runs) = (tiles.merging(), v.streamed());
-        let kernel =
-            v.pick("instance_norm_apply_f32", "instance_norm_apply_bf16", "instance_norm_apply_bf16_narrow");
-        launch("instance_norm_merge", merging.merging_grid(self.clips), MERGE_THREADS, 0, merging);
-        launch(kernel, runs.grid(self.clips), runs.threads(), 0, runs);
+            (kernel, v.streamed(), 0)
+        };
+        let args = self.forward_args(io, runs);
+        commands.push(Launch::new(kernel, runs.grid(self.clips), runs.threads(), shared, &args).into());
     }
 }

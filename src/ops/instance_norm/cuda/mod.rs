@@ -1,13 +1,16 @@
-//! Launches of `kernels/instance_norm.cu` and `kernels/instance_norm_backward.cu`.
+//! Launches of `kernels/instance_norm.cu`, `kernels/instance_norm_backward.cu` and `kernels/norm_pool.cu`.
 
 mod backward;
 mod forward;
+mod pooled;
 mod runs;
 
 use super::{Activation, Problem};
 use crate::device::Command;
 use crate::ops::{BackwardReads, CudaBackward, CudaForward, CudaOp, Pass, Precision, pitch, statistics};
 use runs::Vectors;
+
+pub(super) use pooled::PooledPlan;
 
 /// Bytes of a pair of f32: mean and reciprocal deviation, mean and squared deviations, or two sums.
 const PAIR: usize = 2 * size_of::<f32>();
@@ -57,7 +60,7 @@ impl CudaOp for Plan {
         match pass {
             Pass::Forward => statistics::bytes(self.clips, self.vectors.positions, self.vectors.pitch),
             Pass::Backward if self.is_whole() => self.pairs(),
-            Pass::Backward => self.partial_sums_bytes() + self.pairs(),
+            Pass::Backward => self.partial_sums_bytes(&self.vectors.summed()) + self.pairs(),
         }
     }
 
