@@ -5,6 +5,7 @@ mod augment;
 mod contract;
 mod conv3d;
 mod conv3d_counters;
+mod conv3d_tiles;
 mod counted;
 mod data;
 mod device;
