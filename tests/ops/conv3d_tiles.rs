@@ -94,7 +94,8 @@ fn taps_of_output(p: &Problem, axis: usize, o: usize) -> usize {
 /// Taps of an axis through which input `i` is read by an output.
 fn taps_of_input(p: &Problem, axis: usize, i: usize) -> usize {
     let (stride, at) = (p.stride()[axis], i + p.pad()[axis]);
-    let read_by = |f: &usize| at >= *f && (at - f).is_multiple_of(stride) && (at - f) / stride < p.output()[axis];
+    let read_by =
+        |f: &usize| at >= *f && (at - f).is_multiple_of(stride) && (at - f) / stride < p.output()[axis];
     (0..p.filter()[axis]).filter(read_by).count()
 }
 
