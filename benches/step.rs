@@ -1,8 +1,16 @@
 //! Whole training steps of each backbone: augmentation, encoder, loss, backward and update. Not criterion's: it
 //! wants ten samples, and a step takes seconds.
 //!
-//! `cargo bench --bench step -- [--backbone c3d|r3d18|r21d10] [--clips 6] [--steps 3] [--device cuda --precision bf16] [--json]`
+//! `cargo bench --bench step -- [--backbone c3d|r3d18|r21d10] [--clips 6] [--steps 3] [--device cuda --precision bf16] [--json]
+//! [--quick]`
+//!
+//! Without a driver `--device cuda` says so. On the simulated device (HDC_CUDA_DRIVER) there is no time: one step of a small
+//! network, as with `--quick`, and a line for each kernel of what it did.
 
+mod support;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Parser;
@@ -17,7 +25,10 @@ use hdc::tensor::random::Stream;
 use hdc::train::cuda::{CudaNetworkPlan, CudaRun, CudaTrainStep};
 use hdc::train::objective::LossConfig;
 use hdc::train::{NetworkPlan, Step, TrainStep};
+use support::counters::{self, Counters, Report, is_simulated};
 
+/// Frames, height, width of a clip of a small step.
+const SMALL: [usize; 3] = [8, 32, 32];
 const ROLES: [Role; 3] = [Role::Anchor, Role::Spatial, Role::Temporal];
 
 #[derive(Parser)]
@@ -40,6 +51,9 @@ struct Args {
     /// Steps measured, after one that is not
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
     steps: u16,
+    /// A small network and clip, one measured step of six clips
+    #[arg(long)]
+    quick: bool,
     /// One JSON object a backbone, with the seconds of every step
     #[arg(long)]
     json: bool,
@@ -49,8 +63,33 @@ struct Args {
 }
 
 fn main() -> hdc::Result<()> {
-    let args = Args::parse();
-    if !args.json {
+    let report = Report::start();
+    let mut args = Args::parse();
+    let mut device = None;
+    if args.device == "cuda" {
+        match Device::open(0) {
+            Ok(opened) => device = Some(opened),
+            Err(e) if std::env::var_os("HDC_CUDA_DRIVER").is_none() => {
+                println!("skipped: {e}");
+                return Ok(());
+            }
+            Err(e) => return Err(e),
+        }
+    }
+    let simulated = device.as_deref().is_some_and(is_simulated);
+    if simulated || args.quick {
+        (args.quick, args.clips, args.steps, args.chunk) = (true, 6, 1, 0);
+    }
+    let mut report = match report {
+        Ok(report) if simulated => Some(report),
+        Err(e) if simulated => return Err(hdc::Error::io("make", "a report for ptxsim", e)),
+        _ => None,
+    };
+    if simulated {
+        println!(
+            "simulated: no times; what kernels did in a step of 6 clips of {SMALL:?}, an eighth as wide"
+        );
+    } else if !args.json {
         println!(
             "{:8} {:>6} {:>9} {:>9} {:>9} {:>9} {:>12}",
             "", "clips", "clips/s", "s, least", "median", "most", "peak bytes"
@@ -58,30 +97,38 @@ fn main() -> hdc::Result<()> {
     }
     for backbone in [Backbone::C3d, Backbone::R3d18, Backbone::R21d10] {
         if args.backbone.is_none_or(|wanted| wanted == backbone) {
-            measure(backbone, &args)?;
+            measure(backbone, &args, device.as_ref(), report.as_mut())?;
         }
     }
     Ok(())
 }
 
-fn measure(backbone: Backbone, args: &Args) -> hdc::Result<()> {
-    let (videos, clip) = (usize::from(args.clips) / 3, ClipConfig::default());
-    let model = ModelConfig { backbone, ..Default::default() };
+fn measure(
+    backbone: Backbone,
+    args: &Args,
+    device: Option<&Arc<Device>>,
+    mut report: Option<&mut Report>,
+) -> hdc::Result<()> {
+    let (videos, mut clip) = (usize::from(args.clips) / 3, ClipConfig::default());
+    let mut model = ModelConfig { backbone, ..Default::default() };
+    if args.quick {
+        clip = ClipConfig { frames: SMALL[0], crop: SMALL[1], short_side: SMALL[1] + 8, ..clip };
+        model.width = 0.125;
+    }
     let extents = [clip.frames, clip.crop, clip.crop];
     let chunk = (args.chunk > 0).then_some(args.chunk);
     let (loss, optim) = (LossConfig::default(), OptimConfig::default());
-    let (flops, mut step): (u64, Box<dyn Step>) = if args.device == "cpu" {
-        let plan = NetworkPlan::new(&model, &loss, videos, extents, chunk)?;
-        (plan.flops(), Box::new(TrainStep::new(plan, &clip, model.init, &optim, 1000, 1)))
-    } else {
-        let device = Device::open(0)?;
+    let (flops, mut step): (u64, Box<dyn Step>) = if let Some(device) = device {
         let precision = if args.precision == "f32" { Precision::F32 } else { Precision::Bf16 };
         let plan = CudaNetworkPlan::new(&model, &loss, &optim, precision, videos, extents, chunk)?;
         let window_bytes = clip.frames * clip.short_side * (clip.short_side * 4 / 3) * 3;
         let (clip, windows, init, optim) = (&clip, 2 * videos, model.init, &optim);
         let run =
             CudaRun { clip, windows, window_bytes, init, optim, total_steps: 1000, seed: 1, feed: None };
-        (plan.flops(), Box::new(CudaTrainStep::new(&device, plan, &run)?))
+        (plan.flops(), Box::new(CudaTrainStep::new(device, plan, &run)?))
+    } else {
+        let plan = NetworkPlan::new(&model, &loss, videos, extents, chunk)?;
+        (plan.flops(), Box::new(TrainStep::new(plan, &clip, model.init, &optim, 1000, 1)))
     };
     // Two batches in turn, staged as a run stages them: the next one while a step runs.
     let mut batches = [batch(videos, &clip), batch(videos, &clip)];
@@ -89,6 +136,7 @@ fn measure(backbone: Backbone, args: &Args) -> hdc::Result<()> {
     for i in 0..=usize::from(args.steps) {
         let (now, next) = (i % 2, (i + 1) % 2);
         (batches[now].step, batches[next].step) = (i as u64, i as u64 + 1);
+        taken(&mut report)?; // what came before
         let start = Instant::now();
         step.start(&batches[now])?;
         step.stage(&batches[next])?;
@@ -96,6 +144,10 @@ fn measure(backbone: Backbone, args: &Args) -> hdc::Result<()> {
         if i > 0 {
             seconds.push(start.elapsed().as_secs_f64());
         }
+    }
+    if report.is_some() {
+        counters::print(backbone.name(), &taken(&mut report)?);
+        return Ok(());
     }
     let mut sorted = seconds.clone();
     sorted.sort_by(f64::total_cmp);
@@ -118,6 +170,12 @@ fn measure(backbone: Backbone, args: &Args) -> hdc::Result<()> {
         );
     }
     Ok(())
+}
+
+/// What the simulated device did since the last call; nothing on another.
+fn taken(report: &mut Option<&mut Report>) -> hdc::Result<BTreeMap<String, Counters>> {
+    let taken = report.as_mut().map_or_else(|| Ok(BTreeMap::new()), |report| report.take());
+    taken.map_err(|e| hdc::Error::io("read", "the report of ptxsim", e))
 }
 
 /// Random frames under the paper's augmentation.

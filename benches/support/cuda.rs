@@ -2,6 +2,7 @@
 //! what bounds it.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,8 @@ use hdc::models::{self, Backbone, ModelConfig};
 use hdc::ops::{
     Cost, CudaBackward, CudaForward, CudaGradient, CudaParam, Op, Pass, Precision, WriteMode, pitch,
 };
+
+use super::counters::{self, Report};
 
 /// Time between two events of a stream.
 #[derive(Clone)]
@@ -88,6 +91,11 @@ struct Layer {
 /// Sets of buffers are used in turn, so that one is no longer in a cache of this size when it comes again.
 const CACHE: usize = 128 << 20;
 
+/// Sets of buffers of a layer.
+fn sets(op: &dyn Op<f32>, precision: Precision) -> usize {
+    CACHE.div_ceil(op.cuda(precision).output_bytes().max(1)).clamp(1, 8)
+}
+
 impl Layer {
     fn new(
         device: &Arc<Device>,
@@ -95,11 +103,11 @@ impl Layer {
         precision: Precision,
         pass: Pass,
         input_gradient: bool,
+        sets: usize,
     ) -> hdc::Result<Self> {
         let plan = op.cuda(precision);
         let mut layer = Self { commands: Vec::new(), memory: Vec::new() };
-        let touched = plan.output_bytes();
-        for _ in 0..CACHE.div_ceil(touched.max(1)).clamp(1, 8) {
+        for _ in 0..sets {
             let mut place = |bytes: usize| -> hdc::Result<Address> {
                 if bytes == 0 {
                     return Ok(Address::NULL);
@@ -175,65 +183,112 @@ fn fill(memory: &Memory, precision: Precision) -> hdc::Result<()> {
     Ok(())
 }
 
-/// Measures every distinct layer of one kind of the three backbones on `clips` clips.
+/// Calls `visit` with every distinct layer of one kind of the three backbones on `clips` clips: its name, itself, and whether
+/// backward makes a gradient of its input.
+fn distinct(
+    kind: &str,
+    (clips, clip): (usize, [usize; 3]),
+    mut visit: impl FnMut(&str, &dyn Op<f32>, bool) -> hdc::Result<()>,
+) -> hdc::Result<()> {
+    let mut seen = HashSet::new();
+    for backbone in [Backbone::C3d, Backbone::R3d18, Backbone::R21d10] {
+        let config = ModelConfig { backbone, ..Default::default() };
+        let graph = models::encoder::<f32>(&config, clips, clip, false)?;
+        for node in graph.nodes() {
+            let Some(op) = node.op.as_deref().filter(|op| op.kind() == kind) else { continue };
+            let input_gradient = node.inputs.iter().any(|&i| graph.node(i).needs_gradient);
+            // Otherwise the same layer under another name.
+            if seen.insert(format!("{input_gradient} {op:?}")) {
+                visit(&format!("{}/{}", backbone.name(), node.name), op, input_gradient)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Both precisions, and what they are called.
+const PRECISIONS: [(Precision, &str); 2] = [(Precision::F32, "f32"), (Precision::Bf16, "bf16")];
+/// Both passes, and what they are called.
+const PASSES: [(Pass, &str); 2] = [(Pass::Forward, "forward"), (Pass::Backward, "backward")];
+
+/// Counts what every distinct layer of one kind does on the simulated device whose name, as criterion has it, contains
+/// `filter`; if `quick`, the first alone of each precision and pass. Returns how many there were.
+pub fn count_layers(
+    kind: &str,
+    device: &Arc<Device>,
+    report: &mut Report,
+    filter: &str,
+    quick: bool,
+    extents: (usize, [usize; 3]),
+) -> hdc::Result<usize> {
+    let io = |e| hdc::Error::io("read", "the report of ptxsim", e);
+    let mut counted = HashSet::new();
+    let stream = Stream::new(device)?;
+    for (precision, name) in PRECISIONS {
+        for (pass, which) in PASSES {
+            distinct(kind, extents, |label, op, input_gradient| {
+                let label = format!("{kind}_{name}/{which}/{label}");
+                let first =
+                    !counted.iter().any(|l: &String| l.starts_with(&format!("{kind}_{name}/{which}/")));
+                if !label.contains(filter) || quick && !first {
+                    return Ok(());
+                }
+                let layer = Layer::new(device, op, precision, pass, input_gradient, 1)?;
+                report.take().map_err(io)?; // what it took to prepare it
+                device.enqueue(&stream, &layer.commands[0])?;
+                stream.synchronise()?;
+                counters::print(&label, &report.take().map_err(io)?);
+                counted.insert(label);
+                Ok(())
+            })?;
+        }
+    }
+    Ok(counted.len())
+}
+
+/// Measures every distinct layer of one kind.
 pub fn layers(
     c: &mut Criterion<CudaTime>,
     kind: &str,
     device: &Arc<Device>,
     stream: &Arc<Stream>,
     ceilings: Ceilings,
-    (clips, clip): (usize, [usize; 3]),
+    extents: (usize, [usize; 3]),
 ) -> hdc::Result<()> {
-    let mut seen = std::collections::HashSet::new();
-    for precision in [Precision::F32, Precision::Bf16] {
-        let name = if precision == Precision::F32 { "f32" } else { "bf16" };
+    for (precision, name) in PRECISIONS {
         let mut group = c.benchmark_group(format!("{kind}_{name}"));
         group.sampling_mode(SamplingMode::Flat);
-        for backbone in [Backbone::C3d, Backbone::R3d18, Backbone::R21d10] {
-            let config = ModelConfig { backbone, ..Default::default() };
-            let graph = models::encoder::<f32>(&config, clips, clip, false)?;
-            for node in graph.nodes() {
-                let Some(op) = node.op.as_deref().filter(|op| op.kind() == kind) else { continue };
-                let input_gradient = node.inputs.iter().any(|&i| graph.node(i).needs_gradient);
-                if !seen.insert(format!("{name} {input_gradient} {op:?}")) {
-                    continue; // the same layer under another name
-                }
-                for (pass, which) in [(Pass::Forward, "forward"), (Pass::Backward, "backward")] {
-                    let label = format!("{}/{}", backbone.name(), node.name);
-                    let layer = RefCell::new(None);
-                    let samples = RefCell::new(Vec::new());
-                    group.bench_function(BenchmarkId::new(which, &label), |b| {
-                        // Made when criterion's filter has let it through.
-                        let mut layer = layer.borrow_mut();
-                        let layer = layer.get_or_insert_with(|| {
-                            Layer::new(device, op, precision, pass, input_gradient).expect("the layer fits")
-                        });
-                        b.iter_custom(|iterations| {
-                            let time = CudaTime(stream.clone());
-                            let start = time.start();
-                            for i in 0..iterations as usize {
-                                let commands = &layer.commands[i % layer.commands.len()];
-                                device.enqueue(stream, commands).expect("the device works");
-                            }
-                            let total = time.end(start);
-                            samples.borrow_mut().push(total.as_secs_f64() / iterations as f64);
-                            total
-                        });
+        distinct(kind, extents, |label, op, input_gradient| {
+            for (pass, which) in PASSES {
+                let layer = RefCell::new(None);
+                let samples = RefCell::new(Vec::new());
+                group.bench_function(BenchmarkId::new(which, label), |b| {
+                    // Made when criterion's filter has let it through.
+                    let mut layer = layer.borrow_mut();
+                    let layer = layer.get_or_insert_with(|| {
+                        let sets = sets(op, precision);
+                        Layer::new(device, op, precision, pass, input_gradient, sets).expect("the layer fits")
                     });
-                    let mut cost = op.cost(pass);
-                    if pass == Pass::Backward && kind == "conv3d" && !input_gradient {
-                        cost = op.cost(Pass::Forward); // wgrad alone
-                    }
-                    report(
-                        &format!("{kind} {name} {which} {label}"),
-                        cost,
-                        precision,
-                        ceilings,
-                        samples.take(),
-                    );
+                    b.iter_custom(|iterations| {
+                        let time = CudaTime(stream.clone());
+                        let start = time.start();
+                        for i in 0..iterations as usize {
+                            let commands = &layer.commands[i % layer.commands.len()];
+                            device.enqueue(stream, commands).expect("the device works");
+                        }
+                        let total = time.end(start);
+                        samples.borrow_mut().push(total.as_secs_f64() / iterations as f64);
+                        total
+                    });
+                });
+                let mut cost = op.cost(pass);
+                if pass == Pass::Backward && kind == "conv3d" && !input_gradient {
+                    cost = op.cost(Pass::Forward); // wgrad alone
                 }
+                report(&format!("{kind} {name} {which} {label}"), cost, precision, ceilings, samples.take());
             }
-        }
+            Ok(())
+        })?;
         group.finish();
     }
     Ok(())

@@ -2,6 +2,7 @@
 //! What the benches of operations share: the layers to measure are those of the three backbones, taken from
 //! their graphs, so there is no list to keep in step.
 
+pub mod counters;
 pub mod cuda;
 
 use std::collections::HashSet;

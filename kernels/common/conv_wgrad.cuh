@@ -96,8 +96,8 @@ __device__ __forceinline__ void wgrad(const WgradArgs& a) {
     using Product = WgradProduct<T, N>;
     constexpr int kThreads = Product::kThreads, kPixels = Product::kPixels, kSize = sizeof(T);
     constexpr int kStageX = kPixels * Product::kPitchX, kStage = kStageX + kPixels * Product::kPitchY;
-    // Of x: all chunks of a row side by side.
-    constexpr int kUnitsX = kTerms * kSize / kCopy, kPassX = kThreads / kUnitsX;
+    // Of x: all chunks of a row side by side; of 8 bytes half of them, at two pixels, whose taps share sectors.
+    constexpr int kUnitsX = kTerms * kSize / kCopy, kPassX = kThreads / kUnitsX, kSideX = kCopy == 8 ? 16 : kUnitsX;
     // Of dy: 128 bytes side by side, as what remains of a row may be less than that.
     constexpr int kUnitsY = N * kSize / kCopy, kSide = 128 / kCopy, kSides = kThreads / kSide;
     constexpr int kPassY = kSides < kPixels ? kSides : kPixels, kAcross = kSides / kPassY;
@@ -108,7 +108,8 @@ __device__ __forceinline__ void wgrad(const WgradArgs& a) {
     const int first_column = blockIdx.x % a.column_tiles * N, first_row = blockIdx.x / a.column_tiles * kTerms;
     const int begin = blockIdx.y * a.run, end = min(begin + a.run, a.pixels);
 
-    const int unit_x = threadIdx.x % kUnitsX, pixel_x = threadIdx.x / kUnitsX;
+    const int pixel_x = threadIdx.x / kSideX % kPassX;
+    const int unit_x = threadIdx.x / kSideX / kPassX * kSideX + threadIdx.x % kSideX;
     const int term = first_row + unit_x * (kCopy / kSize), tap = term / a.pitch_x;
     const int end_x = term < length ? end : begin;  // all of a chunk beyond the last tap is zeros
     PixelWalk<kPassX> walk(a, begin + pixel_x, tap);

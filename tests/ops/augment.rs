@@ -1,17 +1,14 @@
 //! Augmentation.
 
-use hdc::device::Memory;
-use hdc::eval::selftest::{round, run as run_commands};
-use hdc::graph::cuda_tensor::from_device;
-use hdc::ops::Precision;
-use hdc::ops::augment::{CudaClip, Problem, launch, reference};
+use hdc::eval::selftest::augmentation::{self, draw};
+use hdc::ops::augment::{CudaClip, Problem, reference};
 use hdc::tensor::Real;
 use hdc::tensor::random::Stream;
 use hdc::tensor::transform::{ClipTransform, ColourStep, Rect};
 use serde_json::Value;
 
 use crate::data::{assert_close, assert_same_bits};
-use crate::device::device;
+use crate::device::{PRECISIONS, device};
 use crate::golden::{self, Case};
 
 fn transform(meta: &Value) -> ClipTransform {
@@ -73,37 +70,6 @@ fn run<T: Real>(p: &Problem, side: usize, t: &ClipTransform, rgb: &[u8], frames:
 fn bytes(name: &str, n: usize) -> Vec<u8> {
     let mut stream = Stream::new(name, 1);
     (0..n).map(|_| stream.next_below(256) as u8).collect()
-}
-
-/// A transform of a frame of this size, every part of it drawn.
-fn draw(stream: &mut Stream, height: usize, width: usize) -> ClipTransform {
-    let mut span = |extent: usize| {
-        let len = 1 + stream.next_below(extent as u64);
-        (stream.next_below(extent as u64 - len + 1) as u32, len as u32)
-    };
-    let ((y, height), (x, width)) = (span(height), span(width));
-    let steps = |stream: &mut Stream| {
-        let mut factor = |low, high| stream.next_in(low, high) as f32;
-        let mut steps = [
-            ColourStep::Brightness(factor(0.0, 2.0)),
-            ColourStep::Contrast(factor(0.0, 2.0)),
-            ColourStep::Saturation(factor(0.0, 2.0)),
-            ColourStep::Hue(factor(-0.5, 0.5)),
-        ];
-        for i in (1..4).rev() {
-            steps.swap(i, stream.next_below(i as u64 + 1) as usize);
-        }
-        if stream.next_bool(0.2) {
-            steps[0] = steps[3]; // may be a second contrast
-        }
-        steps
-    };
-    ClipTransform {
-        crop: Rect { y, x, height, width },
-        flip: stream.next_bool(0.5),
-        colour: stream.next_bool(0.8).then(|| steps(stream)),
-        replicate: stream.next_bool(0.4).then(|| stream.next_below(3) as u8),
-    }
 }
 
 fn drawn<T: Real>(side: usize, cases: u64, tolerance: f64) {
@@ -213,56 +179,12 @@ fn replication_copies_the_channel_that_it_names() {
     }
 }
 
-/// Many clips of windows of two sizes in one launch.
-fn drawn_on_a_device(side: usize, cases: u64, precision: Precision) {
-    let Some(device) = device() else { return };
-    let frames = 2;
-    let windows = [(37, 150), (64, 41)].map(|(height, width)| {
-        let rgb = bytes("clip", frames * height * width * 3);
-        (Problem::new(frames, height, width, side).unwrap(), (height, width), rgb)
-    });
-    let offset = |i: usize| if i == 0 { 3 } else { 3 + windows[0].2.len() }; // aligned to nothing
-    let staged = [&[7; 3], &windows[0].2[..], &windows[1].2].concat();
-    let clips: Vec<_> = (0..cases)
-        .map(|seed| {
-            let which = seed as usize % 2;
-            let (p, (height, width), _) = &windows[which];
-            let t = draw(&mut Stream::new("device", seed).fork(side as u64), *height, *width);
-            (which, t, CudaClip::new(p, &t, offset(which)).unwrap())
-        })
-        .collect();
-    let table: Vec<CudaClip> = clips.iter().map(|c| c.2).collect();
-    let table = Memory::holding(&device, "test data", &table).unwrap();
-    let staged = Memory::holding(&device, "test data", &staged).unwrap();
-    let clip = frames * side * side;
-    let out =
-        Memory::holding(&device, "test data", &vec![0xFF_u8; clips.len() * clip * 4 * precision.size()])
-            .unwrap();
-    let extents = [clips.len(), frames, side];
-    let command = launch(precision, extents, table.address(), staged.address(), out.address());
-    run_commands(&device, &[command.into()]).unwrap();
-    let mut stored = vec![0_u8; out.bytes()];
-    out.download(0, &mut stored).unwrap();
-    let mut got = vec![f32::NAN; clips.len() * clip * 4];
-    from_device(&stored, 4, precision, &mut got);
-    for ((which, t, _), got) in clips.iter().zip(got.chunks_exact(clip * 4)) {
-        let label = format!("side {side} {precision:?} {t:?}");
-        assert!(got.chunks_exact(4).all(|pixel| pixel[3] == 0.0), "{label}: a fourth channel");
-        let got: Vec<f32> = got.chunks_exact(4).flat_map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect();
-        let (p, _, rgb) = &windows[*which];
-        let mut want = vec![f64::NAN; got.len()];
-        reference::run(p, t, rgb, &mut want);
-        let rounding = want.iter().map(|&v| (round(precision, v) - v).powi(2)).sum::<f64>().sqrt();
-        let tolerance = 2e-6 + 1.5 * rounding / want.iter().map(|v| v * v).sum::<f64>().sqrt().max(1.0);
-        assert_close(&label, &got, &want, tolerance, 1.0);
-    }
-}
-
 #[test]
 fn a_device_agrees_with_the_specification_whatever_is_drawn() {
-    for precision in [Precision::F32, Precision::Bf16] {
-        for (side, cases) in [(1, 8), (17, 24), (48, 12), (131, 4)] {
-            drawn_on_a_device(side, cases, precision);
+    let Some(device) = device() else { return };
+    for precision in PRECISIONS {
+        for (side, clips) in augmentation::SIDES {
+            augmentation::check(&device, precision, side, clips).unwrap();
         }
     }
 }

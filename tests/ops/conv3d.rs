@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 use half::bf16;
-use hdc::Result;
 use hdc::device::{Address, Device, Memory};
+use hdc::eval::selftest::problems::{
+    CONVOLUTIONS, CONVOLUTIONS_WITH_STATISTICS, Case, Convolution, LAYERS, WIDE_CONVOLUTIONS,
+};
 use hdc::ops::conv3d::{Conv3d, Problem, reference};
 use hdc::ops::{
     Backward, CudaBackward, CudaForward, CudaGradient, CudaParam, Forward, Op, Pass, Precision, WriteMode,
@@ -15,86 +17,19 @@ use proptest::prelude::*;
 
 use crate::contract::{self, Feed, Reference};
 use crate::data::{Kind, assert_close, assert_same_bits, random, to_f64};
-use crate::device::{Subject, device, run};
+use crate::device::{check, device, run};
 use crate::{golden, gradient};
 
 type Triple = [usize; 3];
 
-/// Everything that [`Problem::new`] asks for.
-#[derive(Clone, Copy, Debug)]
-struct Case {
-    n: usize,
-    c: usize,
-    k: usize,
-    input: Triple,
-    filter: Triple,
-    stride: Triple,
-    pad: Triple,
-}
-
-impl Case {
-    fn problem(&self, n: usize) -> Result<Problem> {
-        Problem::new(n, self.c, self.k, self.input, self.filter, self.stride, self.pad)
-    }
-}
-
-const fn case([n, c, k]: Triple, input: Triple, filter: Triple, stride: Triple, pad: Triple) -> Case {
-    Case { n, c, k, input, filter, stride, pad }
+const fn case([n, c, k]: Triple, input: Triple, filter: Triple, stride: Triple, pad: Triple) -> Convolution {
+    Convolution { n, c, k, input, filter, stride, pad }
 }
 
 const CUBE: Triple = [3; 3];
 const ONE: Triple = [1; 3];
 const TWO: Triple = [2; 3];
 const NONE: Triple = [0; 3];
-
-/// (N, C, K), input, filter, stride, pad.
-const HOSTILE: [Case; 36] = [
-    // One voxel: alone, seen only by the filter's middle, and by a filter larger than the input.
-    case([1, 1, 1], ONE, ONE, ONE, NONE),
-    case([1, 1, 1], ONE, CUBE, ONE, ONE),
-    case([3, 5, 3], ONE, [5; 3], ONE, TWO),
-    case([2, 3, 5], [2, 1, 2], [3, 3, 4], ONE, [1, 1, 1]),
-    // An output of one voxel: the filter is as large as the padded input.
-    case([2, 8, 3], [2, 3, 4], [2, 3, 4], ONE, NONE),
-    case([1, 17, 5], [1, 3, 2], [3, 5, 4], [2, 3, 1], ONE),
-    // Padding 0, 1, …, filter − 1, and beyond: outputs that see padding only.
-    case([2, 3, 8], [3, 4, 5], [3, 2, 4], ONE, NONE),
-    case([2, 3, 8], [3, 4, 5], [3, 2, 4], ONE, [2, 1, 3]),
-    case([2, 8, 16], [3, 5, 4], CUBE, ONE, TWO),
-    case([1, 33, 8], [2, 2, 2], TWO, ONE, ONE),
-    case([1, 5, 3], [2, 3, 2], [1, 2, 1], ONE, [2, 3, 1]),
-    // Strides on one axis, on all, over even and odd extents, that do not divide, that skip inputs.
-    case([2, 3, 5], [5, 4, 4], CUBE, [2, 1, 1], ONE),
-    case([2, 5, 3], [4, 5, 4], CUBE, [1, 2, 1], ONE),
-    case([2, 8, 8], [4, 4, 7], CUBE, [1, 1, 2], ONE),
-    case([2, 16, 3], [5, 6, 8], CUBE, [1, 2, 3], [0, 1, 2]),
-    case([1, 3, 17], [7, 8, 9], CUBE, [3, 2, 1], [2, 0, 1]),
-    case([2, 5, 5], [6, 7, 8], TWO, [3; 3], NONE),
-    case([3, 1, 8], [5, 5, 7], ONE, [3, 2, 3], NONE),
-    case([1, 8, 1], [4, 9, 6], [4, 5, 2], [3, 3, 3], [1, 2, 1]),
-    case([2, 2, 2], [1, 2, 3], ONE, [3; 3], [0, 0, 1]),
-    // Channels around and between the widths of registers and panels.
-    case([1, 1, 33], [2, 5, 7], CUBE, ONE, ONE),
-    case([1, 33, 1], [2, 5, 7], CUBE, ONE, ONE),
-    case([2, 16, 17], [2, 3, 5], CUBE, ONE, ONE),
-    case([2, 17, 16], [3, 3, 4], CUBE, TWO, ONE),
-    case([1, 100, 33], [2, 4, 5], CUBE, ONE, ONE),
-    case([1, 33, 100], [2, 4, 5], CUBE, ONE, ONE),
-    case([1, 100, 100], [2, 3, 4], [1, 1, 1], ONE, NONE),
-    case([1, 3, 130], [3, 5, 9], [1, 3, 3], ONE, [0, 1, 1]),
-    // More pixels than a task, a block and a tile hold, with tails.
-    case([2, 3, 5], [4, 13, 19], CUBE, ONE, ONE),
-    // C3D: the first layer, one in the middle, the last.
-    case([1, 3, 16], [4, 14, 14], CUBE, ONE, ONE),
-    case([2, 16, 32], [2, 6, 6], CUBE, ONE, ONE),
-    case([2, 32, 32], [2, 7, 7], CUBE, ONE, ONE),
-    // 3D-ResNet18: the stem, a strided block, its shortcut.
-    case([2, 3, 8], [5, 14, 13], [7; 3], [1, 2, 2], [3; 3]),
-    case([2, 16, 32], [4, 7, 7], CUBE, TWO, ONE),
-    // R(2+1)D-10: the two factors of its stem.
-    case([2, 3, 10], [4, 14, 14], [1, 7, 7], [1, 2, 2], [0, 3, 3]),
-    case([2, 83, 16], [4, 4, 4], [3, 1, 1], [2, 1, 1], [1, 0, 0]),
-];
 
 /// The specification, summed in f64 and rounded once: on f32 it would itself be as far off as what it judges.
 fn specified_forward<T: Real>(p: &Problem, io: Forward<'_, T>) {
@@ -149,7 +84,7 @@ fn agrees_with_pytorch() {
     }
 }
 
-fn contract_case<T: Real>(case: &Case, kind: Kind, tolerance: f64) {
+fn contract_case<T: Real>(case: &Convolution, kind: Kind, tolerance: f64) {
     let p = case.problem(case.n).unwrap();
     let reference =
         Reference { forward: &|io| specified_forward(&p, io), backward: &|io| specified_backward(&p, io) };
@@ -159,7 +94,7 @@ fn contract_case<T: Real>(case: &Case, kind: Kind, tolerance: f64) {
 
 #[test]
 fn keeps_the_contract() {
-    for case in &HOSTILE {
+    for case in &CONVOLUTIONS {
         contract_case::<f32>(case, Kind::Integer, 0.0);
         contract_case::<f64>(case, Kind::Integer, 0.0);
         contract_case::<f32>(case, Kind::Real, 1e-6);
@@ -167,47 +102,37 @@ fn keeps_the_contract() {
     }
 }
 
-const BOTH: [Kind; 2] = [Kind::Integer, Kind::Real];
-
-fn device_case(case: &Case, kinds: &[Kind]) {
-    let p = case.problem(case.n).unwrap();
-    let op = Conv3d::new(p);
-    let reference =
-        Reference { forward: &|io| specified_forward(&p, io), backward: &|io| specified_backward(&p, io) };
-    for precision in [Precision::F32, Precision::Bf16] {
-        for &kind in kinds {
-            let label = format!("{case:?} {precision:?} {kind:?}");
-            Subject { label, op: &op, precision, input: precision, output: precision }
-                .check(&reference, kind);
-        }
-    }
+fn device_cases(cases: &[Convolution]) {
+    cases.iter().for_each(|c| check(&Case::Convolution(c.problem(c.n).unwrap())));
 }
 
 #[test]
 fn keeps_the_contract_on_a_device() {
-    HOSTILE.iter().for_each(|case| device_case(case, &BOTH));
+    device_cases(&CONVOLUTIONS);
 }
 
-/// Clips of 8,649 positions: statistics with a last run of 73, enough tiles of rows that wide ones are chosen, and
-/// splits of the filter's gradient. Integers, as they show a misplaced term as well and more exactly.
 #[test]
 fn tiles_of_all_widths_keep_the_contract_on_a_device() {
-    // From few channels to many, and back for the gradients; 3 channels have copies of their own in bf16.
-    for (c, k) in [(8, 63), (3, 63), (3, 83), (9, 86), (7, 121), (5, 141), (4, 200), (141, 5), (121, 3)] {
-        device_case(&case([2, c, k], [9, 31, 31], ONE, ONE, NONE), &[Kind::Integer]);
-    }
+    device_cases(&WIDE_CONVOLUTIONS);
 }
 
-/// Statistics where tiles are few, and therefore narrow.
 #[test]
 fn clips_just_large_enough_have_statistics_on_a_device() {
-    device_case(&case([3, 3, 5], [4, 16, 16], CUBE, ONE, ONE), &BOTH); // 1024 positions
-    device_case(&case([2, 5, 130], [5, 5, 41], [1, 1, 3], ONE, [0, 0, 1]), &BOTH); // 1025
-    device_case(&case([2, 8, 66], [3, 63, 65], ONE, [1, 2, 2], NONE), &BOTH); // 3·32·33
+    device_cases(&CONVOLUTIONS_WITH_STATISTICS);
+}
+
+#[test]
+fn layers_of_the_backbones_keep_the_contract_on_a_device() {
+    device_cases(&LAYERS);
 }
 
 /// y, its statistics and dx of `n` clips on a device, as stored.
-fn clips_on_device(device: &Arc<Device>, case: &Case, n: usize, [x, w, dy]: [&[u8]; 3]) -> [Vec<u8>; 3] {
+fn clips_on_device(
+    device: &Arc<Device>,
+    case: &Convolution,
+    n: usize,
+    [x, w, dy]: [&[u8]; 3],
+) -> [Vec<u8>; 3] {
     let op = Conv3d::new(case.problem(n).unwrap());
     let plan = <Conv3d as Op<f32>>::cuda(&op, Precision::Bf16);
     let hold = |bytes: &[u8]| Memory::holding(device, "test data", bytes).unwrap();
@@ -281,44 +206,21 @@ fn a_clip_does_not_depend_on_its_batch_on_a_device() {
     }
 }
 
-/// Layers of C3D, 3D-ResNet18 and R(2+1)D-10 with their channels, over fewer positions.
-#[test]
-fn layers_of_the_backbones_keep_the_contract_on_a_device() {
-    let (frame, time) = ([1, 3, 3], [3, 1, 1]);
-    for layer in [
-        case([1, 64, 128], [2, 5, 5], CUBE, ONE, ONE),
-        case([1, 128, 256], [2, 3, 3], CUBE, ONE, ONE),
-        case([1, 3, 64], [3, 12, 12], [7; 3], [1, 2, 2], [3; 3]),
-        case([2, 64, 128], [3, 5, 5], CUBE, TWO, ONE),
-        case([2, 64, 128], [3, 5, 5], ONE, TWO, NONE),
-        case([1, 3, 83], [2, 16, 16], [1, 7, 7], [1, 2, 2], [0, 3, 3]),
-        case([1, 83, 64], [4, 6, 6], time, ONE, [1, 0, 0]),
-        case([1, 64, 144], [2, 8, 8], frame, ONE, [0, 1, 1]),
-        case([1, 144, 64], [4, 6, 6], time, ONE, [1, 0, 0]),
-        case([1, 64, 230], [2, 7, 7], frame, [1, 2, 2], [0, 1, 1]),
-        case([1, 230, 128], [4, 4, 4], time, [2, 1, 1], [1, 0, 0]),
-        case([1, 85, 256], [5, 3, 3], ONE, [2, 1, 1], NONE),
-        case([1, 921, 512], [2, 2, 2], time, [2, 1, 1], [1, 0, 0]),
-    ] {
-        device_case(&layer, &BOTH);
-    }
-}
-
 #[test]
 fn gradients_are_those_of_central_differences() {
-    for case in &HOSTILE {
+    for case in &CONVOLUTIONS {
         gradient::check(&format!("{case:?}"), &Conv3d::new(case.problem(case.n).unwrap()), 4);
     }
 }
 
 /// Any problem that can be stated, most of them with a tail somewhere.
-fn problems() -> impl Strategy<Value = Case> {
+fn problems() -> impl Strategy<Value = Convolution> {
     let axis = (1_usize..=7, 1_usize..=5, 1_usize..=3)
         .prop_flat_map(|(input, filter, stride)| (Just((input, filter, stride)), 0..=filter))
         .prop_filter("the filter fits", |((input, filter, _), pad)| *filter <= input + 2 * pad);
     let axes = proptest::array::uniform3(axis);
     let channels = || prop_oneof![1_usize..=9, 15_usize..=18, 31_usize..=34];
-    ((1_usize..=3, channels(), channels()), axes).prop_map(|((n, c, k), axes)| Case {
+    ((1_usize..=3, channels(), channels()), axes).prop_map(|((n, c, k), axes)| Convolution {
         n,
         c,
         k,
@@ -363,18 +265,18 @@ fn a_bad_problem_is_refused_with_what_is_wrong_and_a_remedy() {
         of
     };
     let mut bad = vec![
-        (Case { n: 0, ..good }, "N 0".to_string()),
-        (Case { c: 0, ..good }, "C 0".to_string()),
-        (Case { k: 0, ..good }, "K 0".to_string()),
+        (Convolution { n: 0, ..good }, "N 0".to_string()),
+        (Convolution { c: 0, ..good }, "C 0".to_string()),
+        (Convolution { k: 0, ..good }, "K 0".to_string()),
     ];
     for axis in 0..3 {
         let (input, filter, stride) = (zero(axis, good.input), zero(axis, CUBE), zero(axis, ONE));
-        bad.push((Case { input, ..good }, format!("input {input:?}")));
-        bad.push((Case { filter, ..good }, format!("filter {filter:?}")));
-        bad.push((Case { stride, ..good }, format!("stride {stride:?}")));
+        bad.push((Convolution { input, ..good }, format!("input {input:?}")));
+        bad.push((Convolution { filter, ..good }, format!("filter {filter:?}")));
+        bad.push((Convolution { stride, ..good }, format!("stride {stride:?}")));
         let mut filter = CUBE;
         filter[axis] = good.input[axis] + 3; // one more than the padded input
-        bad.push((Case { filter, ..good }, format!("filter {filter:?} exceeds the input")));
+        bad.push((Convolution { filter, ..good }, format!("filter {filter:?} exceeds the input")));
     }
     for (case, part) in bad {
         let message = case.problem(case.n).unwrap_err().to_string();

@@ -40,10 +40,9 @@ impl Machine {
         Address::new(self.memory.allocate(bytes, Kind::Device).unwrap())
     }
 
-    fn run(&self, launched: &Launch) -> Counters {
+    fn run(&self, launched: &Launch, grid: [u32; 3]) -> Counters {
         let kernel = self.modules.iter().find_map(|m| m.kernel(launched.kernel)).unwrap();
-        let config =
-            Config { grid: launched.grid, block: [launched.threads, 1, 1], dynamic_shared: launched.shared };
+        let config = Config { grid, block: [launched.threads, 1, 1], dynamic_shared: launched.shared };
         // Only counted: what is computed is what memory happens to hold.
         let options = Options { check: false, count: true, ..Options::default() };
         let args = bytemuck::cast_slice(launched.args());
@@ -54,6 +53,16 @@ impl Machine {
 
     /// What each kernel of both passes is and did, in their order.
     pub fn count(&self, op: &dyn Op<f32>, precision: Precision) -> Vec<(Launch, Counters)> {
+        self.count_blocks(op, precision, &|launched| launched.grid)
+    }
+
+    /// The same of the first blocks alone, as many of each kernel as `grid` says.
+    pub fn count_blocks(
+        &self,
+        op: &dyn Op<f32>,
+        precision: Precision,
+        grid: &dyn Fn(&Launch) -> [u32; 3],
+    ) -> Vec<(Launch, Counters)> {
         let plan = op.cuda(precision);
         let before = self.memory.free_bytes();
         let mut held = vec![];
@@ -111,7 +120,10 @@ impl Machine {
             &mut commands,
         );
         let run = |command| match command {
-            Command::Kernel(launched) => (launched.clone(), self.run(&launched)),
+            Command::Kernel(launched) => {
+                let counters = self.run(&launched, grid(&launched));
+                (launched, counters)
+            }
             other => panic!("{other:?}"),
         };
         let counted = commands.into_iter().map(run).collect();

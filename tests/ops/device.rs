@@ -5,40 +5,24 @@ use std::sync::Arc;
 
 use hdc::device::{Command, Device};
 use hdc::eval::selftest;
-use hdc::ops::{Op, Precision};
-
-use crate::contract::Reference;
-use crate::data::Kind;
+use hdc::eval::selftest::problems::Case;
+use hdc::ops::Precision;
 
 #[path = "../simulator/mod.rs"]
 mod simulator;
 
 pub use simulator::device;
 
-/// An operation with its types on the device, as the self-test has it.
-pub struct Subject<'a> {
-    pub label: String,
-    pub op: &'a dyn Op<f64>,
-    pub precision: Precision,
-    pub input: Precision,
-    pub output: Precision,
-}
+/// Both precisions of what runs on a device.
+pub const PRECISIONS: [Precision; 2] = [Precision::F32, Precision::Bf16];
 
-impl Subject<'_> {
-    /// Fails unless the operation keeps the contract of a device; without one, says so and passes.
-    pub fn check(self, reference: &Reference<'_, f64>, kind: Kind) {
-        let Some(device) = device() else { return };
-        let Self { label, op, precision, input, output } = self;
-        let kind = match kind {
-            Kind::Real => selftest::Kind::Real,
-            Kind::Integer => selftest::Kind::Integer,
-            Kind::Coarse => selftest::Kind::Coarse,
-        };
-        let reference = selftest::Reference { forward: reference.forward, backward: reference.backward };
-        let subject = selftest::Subject { label, op, precision, input, output };
-        if let Err(fault) = subject.check(&device, &reference, kind) {
-            panic!("{fault}");
-        }
+/// Fails unless a problem keeps the contract of a device in both precisions, by the self-test's own check; without a
+/// device, says so and passes.
+pub fn check(case: &Case) {
+    let Some(device) = device() else { return };
+    for precision in PRECISIONS {
+        let faults = selftest::try_case(&device, case, &*case.op(), precision);
+        assert!(faults.is_empty(), "{}", faults.join("\n"));
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod on_device;
 
+use hdc::eval::selftest::contrast::TERMS;
 use hdc::ops::info_nce::{Io, NORM_FLOOR, Problem, reference};
 use hdc::ops::linear;
 use hdc::ops::slot_pool;
@@ -13,9 +14,6 @@ use crate::data::{Kind, assert_close, assert_same_bits, random, to_f64};
 use crate::golden;
 
 const TAU: f64 = 0.07;
-/// (B, S, D): one video, tails of every tile, more than one group.
-const HOSTILE: [[usize; 3]; 8] =
-    [[1, 1, 1], [2, 1, 1], [1, 3, 5], [3, 2, 7], [16, 1, 32], [17, 2, 33], [33, 3, 128], [261, 1, 9]];
 
 struct Outcome<T> {
     loss: f64,
@@ -72,7 +70,7 @@ fn agrees_with_pytorch() {
 
 #[test]
 fn agrees_with_the_specification_and_accumulates() {
-    for [b, s, d] in HOSTILE {
+    for [b, s, d] in TERMS {
         let label = &format!("info_nce {b}×{s}×{d}");
         let p = Problem::new(b, s, d, TAU).unwrap();
         let [va, vb, before] = ["a", "b", "c"].map(|n| random::<f64>(Kind::Real, n, 1, b * s * d));
@@ -121,7 +119,7 @@ fn gives_the_same_bits_with_any_number_of_threads() {
 #[test]
 fn gradients_are_those_of_central_differences() {
     let more = [[2, 8, 16], [2, 1, 128], [33, 1, 16]];
-    for [b, s, d] in HOSTILE.into_iter().take(6).chain(more) {
+    for [b, s, d] in TERMS.into_iter().take(6).chain(more) {
         let p = Problem::new(b, s, d, 0.5).unwrap();
         let mut v = ["a", "b"].map(|n| random::<f64>(Kind::Real, n, 3, b * s * d));
         let got = run(&p, &v[0], &v[1], 1.0, None);
@@ -185,7 +183,7 @@ fn only_directions_count_from_tiny_vectors_to_huge_ones() {
 
 #[test]
 fn gradients_are_orthogonal_to_their_vectors() {
-    for [b, s, d] in HOSTILE {
+    for [b, s, d] in TERMS {
         let p = Problem::new(b, s, d, TAU).unwrap();
         let [va, vb] = ["a", "b"].map(|n| random::<f64>(Kind::Real, n, 5, b * s * d));
         let got = run(&p, &va, &vb, 1.0, None);

@@ -1,6 +1,7 @@
 //! Instance norm.
 
 use hdc::device::{Address, Memory};
+use hdc::eval::selftest::problems::{ACTIVATIONS, Case, LARGE_NORMS, NORMS, NORMS_AT_BORDERS};
 use hdc::ops::instance_norm::{Activation, Problem, reference};
 use hdc::ops::{
     Backward, CudaBackward, CudaForward, CudaGradient, CudaParam, Forward, Op, Pass, Precision, WriteMode,
@@ -10,25 +11,8 @@ use hdc::tensor::{Real, Shape};
 
 use crate::contract::{self, Feed, Reference};
 use crate::data::{Kind, assert_close, assert_same_bits, random, to_f64};
-use crate::device::{self, Subject};
+use crate::device;
 use crate::{golden, gradient};
-
-const ACTIVATIONS: [Activation; 3] = [Activation::Plain, Activation::Relu, Activation::AddRelu];
-
-/// Clips, and extents (T, H, W, C) of one.
-const HOSTILE: [(usize, [usize; 4]); 10] = [
-    (3, [4, 7, 9, 5]),
-    (1, [1, 1, 2, 1]),
-    (2, [3, 5, 7, 3]),
-    (2, [2, 1, 1, 8]),
-    (2, [2, 3, 3, 83]),
-    (1, [2, 2, 3, 144]),
-    (2, [1, 3, 3, 1024]),
-    (2, [1, 2, 3, 1153]),
-    // More than one part, with a tail; run clip by clip.
-    (2, [8, 21, 27, 64]),
-    (2, [3, 100, 300, 3]),
-];
 
 fn golden_case<T: Real>(name: &str, activation: Activation, tolerance: f64) {
     let case = golden::case(name);
@@ -98,7 +82,7 @@ fn contract_case<T: Real>(clips: usize, dims: [usize; 4], activation: Activation
 
 #[test]
 fn keeps_the_contract() {
-    for (clips, dims) in HOSTILE {
+    for [clips, dims @ ..] in NORMS {
         for activation in ACTIVATIONS {
             contract_case::<f64>(clips, dims, activation, 1e-12);
             contract_case::<f32>(clips, dims, activation, 1e-6);
@@ -106,61 +90,32 @@ fn keeps_the_contract() {
     }
 }
 
-/// On both sides of where partial statistics begin, with channels that fill a block's columns badly and well.
-const BORDERS: [(usize, [usize; 4]); 9] = [
-    (2, [1, 11, 93, 3]),
-    (1, [1, 11, 93, 20]),
-    (1, [1, 11, 93, 64]),
-    (1, [4, 16, 16, 3]),
-    (2, [4, 16, 16, 20]),
-    (1, [4, 16, 16, 64]),
-    (2, [1, 25, 41, 3]),
-    (1, [1, 25, 41, 20]),
-    (1, [1, 25, 41, 64]),
-];
-
-/// Many clips; more than 256 vectors to a position; hundreds of tiles.
-const LARGE: [(usize, [usize; 4]); 3] = [(150, [1, 2, 3, 5]), (1, [8, 8, 16, 1153]), (1, [2, 250, 120, 8])];
-
-fn device_case(clips: usize, [t, h, w, c]: [usize; 4]) {
-    for activation in ACTIVATIONS {
-        let p = Problem::new(Shape::new([clips, t, h, w, c]), activation, 1e-5).unwrap();
-        let reference = Reference {
-            forward: &|io| reference::forward(&p, io),
-            backward: &|io| reference::backward(&p, io),
-        };
-        for precision in [Precision::F32, Precision::Bf16] {
-            let label = format!("{activation:?} {clips}×{t}×{h}×{w}×{c} {precision:?}");
-            Subject { label, op: &p, precision, input: precision, output: precision }
-                .check(&reference, Kind::Real);
+fn device_cases(cases: &[[usize; 5]]) {
+    for &dims in cases {
+        for activation in ACTIVATIONS {
+            device::check(&Case::Norm(Problem::new(Shape::new(dims), activation, 1e-5).unwrap()));
         }
     }
 }
 
 #[test]
 fn keeps_the_contract_on_a_device() {
-    for (clips, dims) in HOSTILE {
-        device_case(clips, dims);
-    }
+    device_cases(&NORMS);
 }
 
 #[test]
 fn keeps_the_contract_on_a_device_at_borders() {
-    for (clips, dims) in BORDERS {
-        device_case(clips, dims);
-    }
+    device_cases(&NORMS_AT_BORDERS);
 }
 
 #[test]
 fn keeps_the_contract_on_a_device_when_large() {
-    for (clips, dims) in LARGE {
-        device_case(clips, dims);
-    }
+    device_cases(&LARGE_NORMS);
 }
 
 #[test]
 fn gradients_are_those_of_central_differences() {
-    for (clips, [t, h, w, c]) in HOSTILE.into_iter().take(8) {
+    for [clips, t, h, w, c] in NORMS.into_iter().take(8) {
         for activation in ACTIVATIONS {
             let op = Problem::new(Shape::new([clips, t, h, w, c]), activation, 1e-2).unwrap();
             gradient::check(&format!("{activation:?} {clips}×{t}×{h}×{w}×{c}"), &op, 2);

@@ -1,25 +1,13 @@
 //! Linear layer.
 
+use hdc::eval::selftest::problems::{Case, LINEAR};
+use hdc::ops::Op;
 use hdc::ops::linear::{Problem, reference};
-use hdc::ops::{Op, Precision};
 use hdc::tensor::{Real, Shape};
 
 use crate::contract::{self, Feed, Reference};
 use crate::data::{Kind, assert_close};
-use crate::device::Subject;
-use crate::{golden, gradient};
-
-/// Extents of the input, and outputs.
-const HOSTILE: [(&[usize], usize); 8] = [
-    (&[1, 1], 1),
-    (&[1, 5], 3),
-    (&[9, 17], 128),
-    (&[33, 40], 31),
-    (&[3, 2, 83], 9),
-    (&[16, 8, 64], 128),
-    (&[2, 512], 101),
-    (&[130, 72], 70),
-];
+use crate::{device, golden, gradient};
 
 fn golden_case<T: Real>(name: &str) {
     let case = golden::case(name);
@@ -47,7 +35,7 @@ fn agrees_with_pytorch() {
 }
 
 fn contract_case<T: Real>(kind: Kind, tolerance: f64) {
-    for (dims, outputs) in HOSTILE {
+    for (dims, outputs) in LINEAR {
         let problem = |n: usize| {
             let mut dims = dims.to_vec();
             dims[0] = n;
@@ -73,23 +61,14 @@ fn keeps_the_contract() {
 
 #[test]
 fn keeps_the_contract_on_a_device() {
-    for (dims, outputs) in HOSTILE {
-        let p = Problem::new(Shape::new(dims), outputs).unwrap();
-        let reference = Reference {
-            forward: &|io| reference::forward(&p, io),
-            backward: &|io| reference::backward(&p, io),
-        };
-        for kind in [Kind::Integer, Kind::Real] {
-            let f32 = Precision::F32; // heads are f32 in both precisions
-            let label = format!("linear {dims:?} to {outputs}");
-            Subject { label, op: &p, precision: f32, input: f32, output: f32 }.check(&reference, kind);
-        }
+    for (dims, outputs) in LINEAR {
+        device::check(&Case::Linear(Problem::new(Shape::new(dims), outputs).unwrap()));
     }
 }
 
 #[test]
 fn gradients_are_those_of_central_differences() {
-    for (dims, outputs) in HOSTILE {
+    for (dims, outputs) in LINEAR {
         gradient::check(&format!("{dims:?}"), &Problem::new(Shape::new(dims), outputs).unwrap(), 5);
     }
 }

@@ -6,6 +6,7 @@ mod contract;
 mod conv3d;
 mod conv3d_counters;
 mod conv3d_strided;
+mod conv3d_tiles;
 mod counted;
 mod cross_entropy;
 mod data;

@@ -1,29 +1,17 @@
 //! Max-pool.
 
 use hdc::device::{Address, Memory};
+use hdc::eval::selftest::problems::{Case, POOLS, POOLS_APART, POOLS_OVERLAPPING};
 use hdc::ops::max_pool3d::{Problem, reference};
 use hdc::ops::{CudaForward, Forward, Op, Precision};
 use hdc::tensor::{Real, Shape};
 
 use crate::contract::{self, Feed, Reference};
 use crate::data::{Kind, assert_close};
-use crate::device::{self, Subject};
+use crate::device;
 use crate::{golden, gradient};
 
 type Triple = [usize; 3];
-
-/// Clips, extents (T, H, W, C) of one, kernel, stride, pad.
-const HOSTILE: [(usize, [usize; 4], Triple, Triple, Triple); 9] = [
-    (2, [3, 7, 9, 5], [1, 2, 2], [1, 2, 2], [0, 0, 0]),
-    (1, [2, 2, 2, 1], [2, 2, 2], [2, 2, 2], [0, 0, 0]),
-    (2, [5, 7, 9, 3], [3, 3, 3], [2, 2, 2], [1, 1, 1]),
-    (2, [4, 6, 8, 83], [3, 3, 3], [2, 2, 2], [1, 1, 1]),
-    (2, [1, 5, 5, 16], [1, 3, 3], [1, 1, 1], [0, 1, 1]),
-    (3, [2, 5, 4, 17], [2, 3, 1], [1, 2, 3], [1, 0, 0]),
-    (1, [3, 3, 3, 2], [1, 1, 1], [2, 2, 2], [0, 0, 0]),
-    (1, [1, 1, 1, 4], [1, 1, 1], [1, 1, 1], [0, 0, 0]),
-    (2, [4, 28, 28, 64], [2, 2, 2], [2, 2, 2], [0, 0, 0]),
-];
 
 fn golden_case<T: Real>(name: &str) {
     let case = golden::case(name);
@@ -63,7 +51,7 @@ fn agrees_with_pytorch() {
 }
 
 fn contract_case<T: Real>(kind: Kind) {
-    for (clips, [t, h, w, c], kernel, stride, pad) in HOSTILE {
+    for ([clips, t, h, w, c], kernel, stride, pad) in POOLS {
         let problem = |n: usize| Problem::new(&Shape::new([n, t, h, w, c]), kernel, stride, pad).unwrap();
         let p = problem(clips);
         let reference = Reference {
@@ -85,45 +73,16 @@ fn keeps_the_contract() {
     }
 }
 
-/// Windows apart with gaps, padding or both on some axis; many small clips; more channels than a block's threads hold.
-const APART: [(usize, [usize; 4], Triple, Triple, Triple); 6] = [
-    (1, [7, 7, 7, 20], [2, 2, 2], [2, 2, 2], [1, 1, 1]),
-    (2, [6, 7, 8, 8], [2, 1, 2], [3, 2, 4], [0, 0, 1]),
-    (1, [5, 6, 7, 3], [3, 2, 3], [5, 3, 3], [1, 1, 0]),
-    (40, [1, 2, 2, 64], [1, 2, 2], [1, 2, 2], [0, 0, 0]),
-    (1, [2, 3, 5, 2100], [2, 2, 2], [2, 2, 2], [0, 0, 0]),
-    (1, [2, 9, 9, 12], [1, 2, 2], [1, 2, 2], [0, 1, 1]),
-];
-
-/// Windows that overlap: on one axis alone, by all but one position, with constant extents but a smaller stride.
-const OVERLAPPING: [(usize, [usize; 4], Triple, Triple, Triple); 4] = [
-    (2, [4, 9, 11, 64], [3, 3, 3], [2, 2, 2], [1, 1, 1]),
-    (1, [6, 5, 5, 24], [2, 2, 2], [1, 1, 1], [0, 0, 0]),
-    (1, [2, 9, 9, 3], [1, 5, 5], [1, 1, 1], [0, 2, 2]),
-    (3, [3, 5, 7, 4], [1, 2, 2], [2, 2, 1], [0, 0, 0]),
-];
-
 #[test]
 fn keeps_the_contract_on_a_device() {
-    for (clips, [t, h, w, c], kernel, stride, pad) in HOSTILE.into_iter().chain(APART).chain(OVERLAPPING) {
-        let p = Problem::new(&Shape::new([clips, t, h, w, c]), kernel, stride, pad).unwrap();
-        let reference = Reference {
-            forward: &|io| reference::forward(&p, io),
-            backward: &|io| reference::backward(&p, io),
-        };
-        for precision in [Precision::F32, Precision::Bf16] {
-            for kind in [Kind::Real, Kind::Integer] {
-                let label = format!("{p:?} {precision:?} {kind:?}");
-                Subject { label, op: &p, precision, input: precision, output: precision }
-                    .check(&reference, kind);
-            }
-        }
+    for (dims, kernel, stride, pad) in [&POOLS[..], &POOLS_APART, &POOLS_OVERLAPPING].concat() {
+        device::check(&Case::Pool(Problem::new(&Shape::new(dims), kernel, stride, pad).unwrap()));
     }
 }
 
 #[test]
 fn gradients_are_those_of_central_differences() {
-    for (clips, [t, h, w, c], kernel, stride, pad) in HOSTILE {
+    for ([clips, t, h, w, c], kernel, stride, pad) in POOLS {
         let op = Problem::new(&Shape::new([clips, t, h, w, c]), kernel, stride, pad).unwrap();
         gradient::check(&format!("{clips}×{t}×{h}×{w}×{c} {kernel:?}"), &op, 3);
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use hdc::device::{Address, Device, Memory};
+use hdc::eval::selftest::{self, problems::NORM_POOLS};
 use hdc::graph::cuda_tensor::{from_device, to_device};
 use hdc::ops::instance_norm::{self, Activation, Pooled, reference};
 use hdc::ops::{
@@ -12,7 +13,7 @@ use hdc::tensor::{Real, Shape};
 
 use crate::contract::{self, Feed, Reference};
 use crate::data::{Kind, assert_close, assert_same_bits, random, to_f64};
-use crate::device::{self, Subject};
+use crate::device;
 use crate::gradient;
 
 type Triple = [usize; 3];
@@ -20,24 +21,11 @@ type Triple = [usize; 3];
 /// Clips, extents (T, H, W, C) of one, kernel, stride, pad.
 type Case = (usize, [usize; 4], Triple, Triple, Triple);
 
-const HOSTILE: [Case; 13] = [
-    // Windows apart: tails, one channel, gaps, padding, both.
-    (2, [3, 7, 9, 5], [1, 2, 2], [1, 2, 2], [0; 3]),
-    (1, [2, 2, 2, 1], [2; 3], [2; 3], [0; 3]),
-    (1, [3, 3, 3, 2], [1; 3], [2; 3], [0; 3]),
-    (1, [7, 7, 7, 20], [2; 3], [2; 3], [1; 3]),
-    (2, [6, 7, 8, 8], [2, 1, 2], [3, 2, 4], [0, 0, 1]),
-    (1, [5, 6, 7, 3], [3, 2, 3], [5, 3, 3], [1, 1, 0]),
-    // Windows that overlap.
-    (2, [5, 7, 9, 3], [3; 3], [2; 3], [1; 3]),
-    (2, [1, 5, 5, 16], [1, 3, 3], [1; 3], [0, 1, 1]),
-    (3, [2, 5, 4, 17], [2, 3, 1], [1, 2, 3], [1, 0, 0]),
-    // Instances with partial statistics: both kinds, four and many channels, the first pools of C3D and 3D-ResNet18.
-    (2, [4, 16, 17, 4], [2; 3], [2; 3], [0; 3]),
-    (1, [4, 17, 19, 83], [3; 3], [2; 3], [1; 3]),
-    (2, [4, 20, 18, 64], [1, 2, 2], [1, 2, 2], [0; 3]),
-    (1, [5, 16, 15, 64], [3; 3], [2; 3], [1; 3]),
-];
+fn hostile() -> impl Iterator<Item = Case> {
+    NORM_POOLS
+        .into_iter()
+        .map(|([n, t, h, w, c], kernel, stride, pad)| (n, [t, h, w, c], kernel, stride, pad))
+}
 
 const EPS: f64 = 1e-5;
 
@@ -70,7 +58,7 @@ fn contract_case<T: Real>(case: Case, kind: Kind, tolerance: f64) {
 
 #[test]
 fn keeps_the_contract() {
-    for case in HOSTILE {
+    for case in hostile() {
         contract_case::<f64>(case, Kind::Real, 1e-12);
         contract_case::<f64>(case, Kind::Coarse, 1e-12);
         contract_case::<f32>(case, Kind::Coarse, 1e-6);
@@ -80,7 +68,7 @@ fn keeps_the_contract() {
 #[test]
 fn gradients_are_those_of_central_differences() {
     // Of thousands of positions some are so near a kink that a step crosses it.
-    for case in HOSTILE.into_iter().take(9) {
+    for case in hostile().take(9) {
         gradient::check(&label(case), &pooled(case, case.0, 1e-2), 2);
     }
 }
@@ -111,7 +99,7 @@ fn equals_the_separate_ones<T: Real>(case: Case, tolerance: f64) {
 
 #[test]
 fn is_the_norm_and_then_the_pool_to_the_bit() {
-    for case in HOSTILE {
+    for case in hostile() {
         equals_the_separate_ones::<f32>(case, 1e-6);
         equals_the_separate_ones::<f64>(case, 1e-14);
     }
@@ -135,19 +123,8 @@ fn a_nan_is_passed_on() {
 
 #[test]
 fn keeps_the_contract_on_a_device() {
-    for case in HOSTILE {
-        let p = pooled(case, case.0, EPS);
-        let reference = Reference {
-            forward: &|io| reference::pooled_forward(&p, io),
-            backward: &|io| reference::pooled_backward(&p, io),
-        };
-        // In bf16 many a window of real numbers has several largest ones, which float64 tells apart.
-        for (precision, kind) in
-            [(Precision::F32, Kind::Real), (Precision::F32, Kind::Coarse), (Precision::Bf16, Kind::Coarse)]
-        {
-            let label = format!("{} {precision:?}", label(case));
-            Subject { label, op: &p, precision, input: precision, output: precision }.check(&reference, kind);
-        }
+    for case in hostile() {
+        device::check(&selftest::problems::Case::NormPool(pooled(case, case.0, EPS)));
     }
 }
 
@@ -287,7 +264,7 @@ fn equals_the_separate_ones_on_a_device(device: &Arc<Device>, case: Case, precis
 #[test]
 fn is_the_norm_and_then_the_pool_to_the_bit_on_a_device() {
     let Some(device) = device::device() else { return };
-    for case in HOSTILE {
+    for case in hostile() {
         for precision in [Precision::F32, Precision::Bf16] {
             equals_the_separate_ones_on_a_device(&device, case, precision);
         }

@@ -1,9 +1,8 @@
 //! The optimiser.
 
-use hdc::device::{Address, Memory};
-use hdc::eval::selftest::run as run_commands;
+use hdc::eval::selftest::optimiser;
 use hdc::ops::ParamKind;
-use hdc::optim::{CudaOptimiser, Figures, FlatArrays, KerasSgd, OptimConfig};
+use hdc::optim::{KerasSgd, OptimConfig};
 use hdc::tensor::Real;
 
 use crate::data::{Kind, assert_close, assert_same_bits, random};
@@ -130,99 +129,10 @@ fn norms_and_updates_do_not_depend_on_the_number_of_threads() {
     assert_eq!(sgd.penalty(ParamKind::Shift, one.0), 0.0);
 }
 
-/// Parameters of one vector, of several rounds of a block, of several segments; with gaps between them.
-const LENS: [usize; 6] = [4, 8, 88, 1024, 4100, 9216];
-
-/// Two updates on a device, in f64 on the CPU, and both with `copies` of the weights.
-fn updates_on_a_device(config: &OptimConfig, spoil: Option<f32>) {
-    let Some(device) = device() else { return };
-    let label = format!("{config:?} {spoil:?}");
-    let kinds = [ParamKind::Kernel, ParamKind::Scale, ParamKind::Shift];
-    let mut end = 0;
-    let ranges: Vec<_> = LENS
-        .iter()
-        .zip(kinds.into_iter().cycle())
-        .map(|(&len, kind)| {
-            let start = end;
-            end = (start + len).next_multiple_of(64);
-            (start..start + len, kind)
-        })
-        .collect();
-    let holding = |values: &[f32]| Memory::holding(&device, "test data", values).unwrap();
-    let values = |name: &str| random::<f32>(Kind::Real, name, 1, end);
-    let (w, v, mut g) = (values("w"), values("v"), values("g"));
-    let (mut want_w, mut want_v) = (w.clone(), v.clone());
-    if let Some(value) = spoil {
-        g[ranges[3].0.start + 77] = value;
-    }
-
-    let optimiser = CudaOptimiser::new(config, ranges.iter().cloned());
-    let buffer = Memory::holding(&device, "test data", &optimiser.initial()).unwrap();
-    let [dw, dv, dg] = [&w, &v, &g].map(|values| holding(values));
-    let copies = Memory::holding(&device, "test data", &vec![0xFFFF_u16; end]).unwrap();
-    let losses = Memory::holding(&device, "test data", &[0.5_f64, 0.0, 1.0, 0.25, 0.0, 2.0]).unwrap();
-    let flat = FlatArrays {
-        weights: dw.address(),
-        momentum: dv.address(),
-        gradients: dg.address(),
-        copies: copies.address(),
-    };
-    let sgd = KerasSgd::new(config.clone(), 10);
-    for step in 0..2 {
-        let lr =
-            Memory::holding(&device, "test data", &[hdc::optim::learning_rate(config, step, 10)]).unwrap();
-        let mut commands = vec![];
-        let flat = if step == 0 { flat } else { FlatArrays { copies: Address::NULL, ..flat } };
-        optimiser.update(buffer.address(), flat, losses.address(), lr.address(), &mut commands);
-        run_commands(&device, &commands).unwrap();
-
-        let squares: Vec<_> =
-            ranges.iter().map(|(r, kind)| sgd.squares(*kind, &want_w[r.clone()], &g[r.clone()])).collect();
-        let norm = squares.iter().map(|s| s.gradient).sum::<f64>().sqrt();
-        let l2: f64 = ranges.iter().zip(&squares).map(|((_, kind), s)| sgd.penalty(*kind, *s)).sum();
-        let rates = sgd.rates(step, norm);
-        let mut figures = [Figures::default()];
-        buffer.download(optimiser.figures(), &mut figures).unwrap();
-        assert_eq!(figures[0].losses, [0.5, 0.0, 1.0, 0.25, 0.0, 2.0], "{label}");
-        assert_eq!((figures[0].lr, figures[0].finite), (rates.lr, spoil.is_none().into()), "{label}");
-        if spoil.is_some() {
-            assert!(!figures[0].gradient_norm.is_finite() && figures[0].updates == 0, "{label} {figures:?}");
-        } else {
-            assert_eq!(figures[0].updates, step + 1, "{label}");
-            assert_close(&label, &[figures[0].gradient_norm, figures[0].l2], &[norm, l2], 1e-6, 0.0);
-            for ((r, kind), squares) in ranges.iter().zip(squares) {
-                let (w, v) = (&mut want_w[r.clone()], &mut want_v[r.clone()]);
-                sgd.update(*kind, rates, squares, w, v, &g[r.clone()]);
-            }
-        }
-        let (mut got_w, mut got_v) = (vec![0.0_f32; end], vec![0.0_f32; end]);
-        dw.download(0, &mut got_w).unwrap();
-        dv.download(0, &mut got_v).unwrap();
-        for (what, got, want) in [("w", &got_w, &want_w), ("v", &got_v, &want_v)] {
-            let want: Vec<f64> = want.iter().map(|&v| f64::from(v)).collect();
-            let tolerance = if spoil.is_some() { 0.0 } else { 1e-6 };
-            assert_close(&format!("{label} {what} step {step}"), got, &want, tolerance, 0.0);
-        }
-        if step == 0 {
-            let mut got = vec![0_u16; end];
-            copies.download(0, &mut got).unwrap();
-            for (r, _) in &ranges {
-                let rounded = |i: usize| half::bf16::from_f32(got_w[i]).to_bits();
-                let want = |i: usize| if spoil.is_some() { 0xFFFF } else { rounded(i) };
-                assert!(r.clone().all(|i| got[i] == want(i)), "{label}: copies of {r:?}");
-            }
-        }
-    }
-}
-
 #[test]
 fn a_device_updates_as_the_cpu() {
-    let plain = OptimConfig { l2: 0.01, ..Default::default() };
-    updates_on_a_device(&plain, None);
-    updates_on_a_device(&OptimConfig { clip_norm: 1.5, warmup_steps: 3, ..plain.clone() }, None);
-    updates_on_a_device(&OptimConfig { lars: 0.02, ..plain.clone() }, None);
-    updates_on_a_device(&OptimConfig { lars: 0.02, clip_norm: 0.5, l2: 0.0, ..plain.clone() }, None);
-    for spoil in [f32::NAN, f32::INFINITY] {
-        updates_on_a_device(&plain, Some(spoil));
+    let Some(device) = device() else { return };
+    for (config, spoil) in optimiser::cases() {
+        optimiser::check(&device, &config, spoil).unwrap();
     }
 }

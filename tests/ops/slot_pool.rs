@@ -1,23 +1,13 @@
 //! S-Avg and G-Avg.
 
+use hdc::eval::selftest::problems::{Case, SLOTS};
+use hdc::ops::Op;
 use hdc::ops::slot_pool::{Problem, reference};
-use hdc::ops::{Op, Precision};
 use hdc::tensor::{Real, Shape};
 
 use crate::contract::{self, Feed, Reference};
 use crate::data::{Kind, assert_close};
-use crate::device::Subject;
-use crate::{golden, gradient};
-
-const HOSTILE: [[usize; 5]; 7] = [
-    [1, 1, 1, 1, 1],
-    [2, 4, 7, 9, 5],
-    [3, 1, 4, 4, 8],
-    [2, 3, 3, 1, 83],
-    [2, 2, 14, 14, 512],
-    [1, 2, 3, 3, 1500],
-    [2, 2, 150, 150, 3],
-];
+use crate::{device, golden, gradient};
 
 fn golden_case<T: Real>(name: &str) {
     let case = golden::case(name);
@@ -64,7 +54,7 @@ fn contract_case<T: Real>(tolerance: f64) {
         let boxed = |n| -> Box<dyn Op<T>> { Box::new(make(n)) };
         contract::check::<T>(&format!("{p:?}"), clips, &boxed, &reference, Kind::Real, tolerance);
     };
-    for [n, t, h, w, c] in HOSTILE {
+    for [n, t, h, w, c] in SLOTS {
         check(n, &|n| Problem::slots(Shape::new([n, t, h, w, c])).unwrap());
         check(n, &|n| Problem::global(Shape::new([n, t, c])).unwrap());
     }
@@ -78,25 +68,15 @@ fn keeps_the_contract() {
 
 #[test]
 fn keeps_the_contract_on_a_device() {
-    let check = |p: Problem, precision, input| {
-        let reference = Reference {
-            forward: &|io| reference::forward(&p, io),
-            backward: &|io| reference::backward(&p, io),
-        };
-        let label = format!("{p:?} {precision:?}");
-        Subject { label, op: &p, precision, input, output: Precision::F32 }.check(&reference, Kind::Real);
-    };
-    for [n, t, h, w, c] in HOSTILE {
-        for precision in [Precision::F32, Precision::Bf16] {
-            check(Problem::slots(Shape::new([n, t, h, w, c])).unwrap(), precision, precision);
-            check(Problem::global(Shape::new([n, t, c])).unwrap(), precision, Precision::F32);
-        }
+    for dims @ [n, t, .., c] in SLOTS {
+        device::check(&Case::Slots(Problem::slots(Shape::new(dims)).unwrap()));
+        device::check(&Case::Slots(Problem::global(Shape::new([n, t, c])).unwrap()));
     }
 }
 
 #[test]
 fn gradients_are_those_of_central_differences() {
-    for [n, t, h, w, c] in HOSTILE.into_iter().take(5) {
+    for [n, t, h, w, c] in SLOTS.into_iter().take(5) {
         gradient::check("slots", &Problem::slots(Shape::new([n, t, h, w, c])).unwrap(), 4);
         gradient::check("global", &Problem::global(Shape::new([n, t, c])).unwrap(), 4);
     }

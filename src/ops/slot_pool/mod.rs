@@ -12,6 +12,8 @@ use super::{Backward, BackwardReads, Cost, CudaOp, Forward, MAX_INPUTS, Op, Pass
 use crate::tensor::{Real, Shape};
 use crate::{Error, Result};
 
+pub use cuda::{CudaMean, backward, forward};
+
 /// Mean over the middle axis of `(groups, positions, channels)`, checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Problem {

@@ -2,8 +2,10 @@
 
 mod criterion;
 mod network;
+mod plan;
 mod staging;
 mod step;
 
-pub use network::{CudaBatch, CudaNetwork, CudaNetworkPlan, Fill};
+pub use network::CudaNetwork;
+pub use plan::{CudaBatch, CudaNetworkPlan, Fill};
 pub use step::{CudaRun, CudaTrainStep};

@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use super::network::{CudaNetwork, CudaNetworkPlan};
+use super::network::CudaNetwork;
+use super::plan::CudaNetworkPlan;
 use super::staging::{Shape, Staging};
 use crate::data::{Batch, ClipConfig};
 use crate::device::{Device, Event, Pinned, Recording, Stream};

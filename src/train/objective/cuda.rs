@@ -1,5 +1,6 @@
 //! The objective on a CUDA device: from slot vectors to losses and gradients, as a list of launches. The same sums as
-//! [`Objective`](super::Objective), with the heads of all blocks in one launch and all terms of the loss in another.
+//! [`Objective`](super::Objective), with the heads of all blocks in one launch, all terms of the loss in another, and the
+//! means of all blocks in one wherever they are due.
 
 use arrayvec::ArrayVec;
 
@@ -10,8 +11,8 @@ use crate::graph::CUDA_ALIGNMENT;
 use crate::models::{PROJECTION, Role, head_index};
 use crate::ops::info_nce::{self, CudaTerm};
 use crate::ops::linear::{self, CudaLayer};
-use crate::ops::{CudaBackward, CudaForward, CudaGradient, Op, Precision, WriteMode, pitch, slot_pool};
-use crate::tensor::Shape;
+use crate::ops::slot_pool::{self, CudaMean};
+use crate::ops::{CudaGradient, WriteMode, pitch};
 use crate::train::Losses;
 
 /// A buffer with its gradient behind it.
@@ -157,6 +158,9 @@ impl CudaObjective {
         };
         let mut layers = ArrayVec::<CudaLayer, 9>::new();
         let mut terms = ArrayVec::<CudaTerm, 6>::new();
+        // Of the temporal variant's slot vectors, and of the anchor's projections: the heads are linear, so the projection of
+        // the anchor's clip is the mean of those of its slots.
+        let (mut of_slots, mut of_anchors) = (ArrayVec::<CudaMean, 3>::new(), ArrayVec::<CudaMean, 3>::new());
         for (k, scale) in self.scales.iter().enumerate() {
             self.zero_unused(k, heads, d_slots[k], commands);
             let [spatial, temporal] = scale.weights;
@@ -203,26 +207,44 @@ impl CudaObjective {
             }
             if let Some(weight) = temporal {
                 let (pooled, d_pooled) = (scale.pooled.value(base), scale.pooled.gradient(base));
-                self.mean(scale, scale.channels, x(Role::Temporal).0, pooled, commands)?;
+                let (x, dx) = x(Role::Temporal);
+                let mean = CudaMean {
+                    groups: self.videos,
+                    positions: scale.slots,
+                    channels: scale.channels,
+                    x,
+                    dx: CudaGradient { at: dx, mode: WriteMode::Overwrite },
+                    y: pooled,
+                    dy: d_pooled,
+                };
+                of_slots.push(mean);
+                let mode = if spatial.is_some() { WriteMode::Accumulate } else { WriteMode::Overwrite };
+                of_anchors.push(CudaMean {
+                    channels: PROJECTION,
+                    x: scale.anchor.value(base),
+                    dx: CudaGradient { at: scale.anchor.gradient(base), mode },
+                    y: scale.anchor_mean.value(base),
+                    dy: scale.anchor_mean.gradient(base),
+                    ..mean
+                });
                 layers.push(layer(Role::Temporal, one, pooled, d_pooled, scale.temporal));
                 terms.push(term(1, weight, scale.anchor_mean, scale.temporal, 3 + k)?);
             }
         }
 
+        let temporal = !of_slots.is_empty();
+        if temporal {
+            commands.push(slot_pool::forward(&of_slots).into());
+        }
         if !layers.is_empty() {
             commands.push(linear::forward(&layers).into());
         }
-        // The heads are linear, so the anchor's clip projection is the mean of its slot projections.
-        let temporal = || self.scales.iter().enumerate().filter(|(_, s)| s.weights[1].is_some());
-        for (_, scale) in temporal() {
-            let (from, to) = (scale.anchor.value(base), scale.anchor_mean.value(base));
-            self.mean(scale, PROJECTION, from, to, commands)?;
+        if temporal {
+            commands.push(slot_pool::forward(&of_anchors).into());
         }
         info_nce::launch(&terms, base.offset(self.scratch), losses, commands)?;
-        for (_, scale) in temporal() {
-            let mode = if scale.weights[0].is_some() { WriteMode::Accumulate } else { WriteMode::Overwrite };
-            let (from, to) = (scale.anchor_mean.gradient(base), scale.anchor.gradient(base));
-            self.spread(scale, PROJECTION, from, to, mode, commands)?;
+        if temporal {
+            commands.push(slot_pool::backward(&of_anchors).into());
         }
         if !layers.is_empty() {
             // Backward a layer's `y` is the gradient of what it projected, which lies behind it.
@@ -235,10 +257,8 @@ impl CudaObjective {
             commands.push(linear::wgrad(&layers).into());
             commands.push(linear::dgrad(&layers).into());
         }
-        for (k, scale) in temporal() {
-            let to = d_slots[k].offset(self.role(k, Role::Temporal));
-            let from = scale.pooled.gradient(base);
-            self.spread(scale, scale.channels, from, to, WriteMode::Overwrite, commands)?;
+        if temporal {
+            commands.push(slot_pool::backward(&of_slots).into());
         }
         Ok(())
     }
@@ -277,53 +297,5 @@ impl CudaObjective {
                 commands.push(Command::Zero { at, bytes: self.role_bytes(k) });
             }
         }
-    }
-
-    /// `to[b] = mean_n from[b, n]` for vectors of `channels`.
-    fn mean(
-        &self,
-        scale: &Scale,
-        channels: usize,
-        from: Address,
-        to: Address,
-        commands: &mut Vec<Command>,
-    ) -> Result<()> {
-        let op = slot_pool::Problem::global(Shape::new([self.videos, scale.slots, channels]))?;
-        let io = CudaForward {
-            inputs: ArrayVec::from_iter([from]),
-            statistics: Address::NULL,
-            params: ArrayVec::new(),
-            output: to,
-            output_statistics: Address::NULL,
-            saved: Address::NULL,
-            workspace: Address::NULL,
-        };
-        Op::<f32>::cuda(&op, Precision::F32).forward(&io, commands);
-        Ok(())
-    }
-
-    /// The gradient of [`Self::mean`].
-    fn spread(
-        &self,
-        scale: &Scale,
-        channels: usize,
-        from: Address,
-        to: Address,
-        mode: WriteMode,
-        commands: &mut Vec<Command>,
-    ) -> Result<()> {
-        let op = slot_pool::Problem::global(Shape::new([self.videos, scale.slots, channels]))?;
-        let io = CudaBackward {
-            inputs: ArrayVec::from_iter([Address::NULL]),
-            params: ArrayVec::new(),
-            output: Address::NULL,
-            saved: Address::NULL,
-            dy: from,
-            dx: ArrayVec::from_iter([Some(CudaGradient { at: to, mode })]),
-            dparams: ArrayVec::new(),
-            workspace: Address::NULL,
-        };
-        Op::<f32>::cuda(&op, Precision::F32).backward(&io, commands);
-        Ok(())
     }
 }

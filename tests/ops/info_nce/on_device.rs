@@ -1,92 +1,24 @@
 //! InfoNCE on a device.
 
 use hdc::device::{Address, Memory};
+use hdc::eval::selftest::contrast::{self, AT_ONCE, Outcome, TERMS, TILES, Term};
 use hdc::eval::selftest::run as run_commands;
-use hdc::graph::cuda_tensor::{from_device, to_device};
-use hdc::ops::Precision;
 use hdc::ops::info_nce::{CudaTerm, Problem, launch};
 
-use super::{HOSTILE, Outcome, TAU, run};
+use super::{TAU, run};
 use crate::data::{Kind, assert_close, assert_same_bits, random, to_f64};
 use crate::device::device;
 
-/// A term, its extents, and its vectors.
-type Case = (Problem, [usize; 3], Vec<f32>, Vec<f32>);
-
 /// All terms at once on a device: losses, and both gradients of each.
-fn run_on_a_device(problems: &[Case]) -> Option<Vec<Outcome<f32>>> {
-    let device = device()?;
-    let holding = |bytes: &[u8]| Memory::holding(&device, "test data", bytes).unwrap();
-    let buffers: Vec<_> = problems
-        .iter()
-        .map(|(_, [.., d], a, b)| {
-            let [a, b] = [a, b].map(|v| holding(&to_device(v, *d, Precision::F32)));
-            let unwritten = || holding(&vec![0xFF; a.bytes()]);
-            [unwritten(), unwritten(), a, b]
-        })
-        .collect();
-    let terms: Vec<_> = problems
-        .iter()
-        .zip(&buffers)
-        .enumerate()
-        .map(|(place, ((problem, ..), [da, db, a, b]))| CudaTerm {
-            problem: *problem,
-            a: a.address(),
-            b: b.address(),
-            da: da.address(),
-            db: db.address(),
-            scale: 0.5,
-            factor: 0.25,
-            place: 5 - place,
-        })
-        .collect();
-    let scratch = problems.iter().map(|p| p.0.cuda_workspace_bytes()).sum();
-    let workspace = Memory::new(&device, "test data", scratch).unwrap();
-    let losses = holding(&[0xFF; 48]);
-    let mut commands = vec![];
-    launch(&terms, workspace.address(), losses.address(), &mut commands).unwrap();
-    run_commands(&device, &commands).unwrap();
-    let mut found = [f64::NAN; 6];
-    losses.download(0, &mut found).unwrap();
-    assert!(found[..6 - terms.len()].iter().all(|&v| v == 0.0), "terms that are off cost nothing: {found:?}");
-    let values = |m: &Memory, dim: usize, len: usize| {
-        let mut bytes = vec![0; m.bytes()];
-        m.download(0, &mut bytes).unwrap();
-        let mut values = vec![f32::NAN; len];
-        from_device(&bytes, dim, Precision::F32, &mut values);
-        values
-    };
-    let outcomes =
-        problems.iter().zip(&buffers).enumerate().map(|(place, ((_, [.., d], a, _), [da, db, ..]))| {
-            let [da, db] = [da, db].map(|m| values(m, *d, a.len()));
-            Outcome { loss: found[5 - place] * 4.0, da, db }
-        });
-    Some(outcomes.collect())
+fn run_on_a_device(terms: &[Term]) -> Option<Vec<Outcome>> {
+    Some(contrast::run(&device()?, terms).unwrap())
 }
 
 #[test]
 fn a_device_agrees_with_the_specification() {
-    let case = |[b, s, d]: [usize; 3]| {
-        let [va, vb] = ["a", "b"].map(|n| random::<f32>(Kind::Real, n, 1, b * s * d));
-        (Problem::new(b, s, d, TAU).unwrap(), [b, s, d], va, vb)
-    };
-    let more = [[64, 1, 128], [65, 2, 128], [130, 1, 124], [193, 2, 64], [128, 1, 68]];
-    let cases: Vec<_> = HOSTILE.into_iter().chain(more).map(case).collect();
-    for group in cases.chunks(6) {
-        let Some(outcomes) = run_on_a_device(group) else { return };
-        let again = run_on_a_device(group).unwrap();
-        for (((p, extents, va, vb), got), again) in group.iter().zip(outcomes).zip(again) {
-            let label = &format!("info_nce {extents:?} on a device");
-            assert_eq!(got.loss.to_bits(), again.loss.to_bits(), "{label}");
-            assert_same_bits(label, &got.da, &again.da);
-            assert_same_bits(label, &got.db, &again.db);
-            let [va, vb] = [va, vb].map(|v| to_f64(v));
-            let want = run(p, &va, &vb, 0.5, None);
-            // Logits are up to 1/τ = 14, so f32 keeps a digit less of their exponentials.
-            assert_close(label, &[got.loss], &[want.loss], 3e-6, 1e-3);
-            assert_close(&format!("{label} da"), &got.da, &want.da, 1e-5, 1e-2);
-            assert_close(&format!("{label} db"), &got.db, &want.db, 1e-5, 1e-2);
-        }
+    let Some(device) = device() else { return };
+    for terms in [&TERMS[..], &TILES].concat().chunks(AT_ONCE) {
+        contrast::check(&device, terms).unwrap();
     }
 }
 
@@ -97,7 +29,7 @@ fn a_device_keeps_the_digits_of_nearly_certain_positives_and_passes_on_nan() {
     let v = vec![1.0_f32, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0];
     let mut nan = v.clone();
     nan[5] = f32::NAN;
-    let pair = |a: &Vec<f32>, b: &Vec<f32>| (p, [2, 1, 4], a.clone(), b.clone());
+    let pair = |a: &Vec<f32>, b: &Vec<f32>| Term { problem: p, dim: 4, a: a.clone(), b: b.clone() };
     let zero = vec![0.0; 8];
     let Some(got) = run_on_a_device(&[pair(&v, &v), pair(&nan, &v), pair(&v, &nan), pair(&zero, &v)]) else {
         return;
@@ -122,7 +54,9 @@ fn a_device_takes_short_vectors_among_others() {
         v[1][(i * s + 1) * d..][..d].fill(0.0);
     }
     let [va, vb] = v;
-    let Some(got) = run_on_a_device(&[(p, [b, s, d], va.clone(), vb.clone())]) else { return };
+    let Some(got) = run_on_a_device(&[Term { problem: p, dim: d, a: va.clone(), b: vb.clone() }]) else {
+        return;
+    };
     let [va, vb] = [va, vb].map(|v| to_f64(&v));
     let want = run(&p, &va, &vb, 0.5, None);
     assert_close("loss", &[got[0].loss], &[want.loss], 3e-6, 1e-3);
@@ -162,7 +96,7 @@ fn on_a_device_too_only_directions_count() {
     let [a, other] = ["a", "b"].map(|n| random::<f32>(Kind::Real, n, 4, b * s * d));
     let exponents = [0, -30, 1, 60];
     let scaled = |e: i32| a.iter().map(|&v| v * (e as f32).exp2()).collect::<Vec<_>>();
-    let cases = exponents.map(|e| (p, [b, s, d], scaled(e), other.clone()));
+    let cases = exponents.map(|e| Term { problem: p, dim: d, a: scaled(e), b: other.clone() });
     let Some(got) = run_on_a_device(&cases) else { return };
     for (outcome, e) in got.iter().zip(exponents) {
         let label = &format!("info_nce on a device of vectors times 2^{e}");
