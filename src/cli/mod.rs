@@ -25,6 +25,7 @@ mod selftest;
 mod study;
 mod synth;
 mod test;
+mod training;
 mod verify;
 
 /// Self-supervised video pretraining by hierarchically decoupled spatial-temporal contrast (HDC).
