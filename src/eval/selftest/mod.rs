@@ -1,6 +1,7 @@
 //! Every operation on a CUDA device against its specification in float64.
 
 pub mod augmentation;
+pub mod classification;
 pub mod contrast;
 pub mod optimiser;
 pub mod problems;
@@ -46,7 +47,7 @@ pub fn selftest(device: &Arc<Device>, mut progress: impl FnMut(usize, usize)) ->
         cases.retain(|case| case.op().cost(Pass::Forward).elements <= SIMULATED);
     }
     let mut verdicts: Vec<Verdict> = Vec::new();
-    let (mut done, all) = (0, 2 * cases.len() + 4);
+    let (mut done, all) = (0, 2 * cases.len() + 6);
     for (precision, name) in [(Precision::F32, "f32"), (Precision::Bf16, "bf16")] {
         for case in &cases {
             let op = case.op();
@@ -92,6 +93,10 @@ pub fn selftest(device: &Arc<Device>, mut progress: impl FnMut(usize, usize)) ->
         "f32",
         &mut terms.chunks(contrast::AT_ONCE).map(|terms| contrast::check(device, terms)),
     );
+    let rows = classification::EXTENTS.iter();
+    check("cross_entropy", "f32", &mut rows.map(|&extents| classification::check(device, extents)));
+    let lengths = classification::LENGTHS.iter();
+    check("dropout", "f32", &mut lengths.map(|&len| classification::check_dropout(device, len)));
     let updates = optimiser::cases();
     check("sgd", "f32", &mut updates.iter().map(|(config, spoil)| optimiser::check(device, config, *spoil)));
     Ok(verdicts)
