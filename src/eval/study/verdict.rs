@@ -79,14 +79,11 @@ pub(super) fn statements(
     for label in labels {
         let mean = |name: &str| row(name).and_then(|o| o.means.get(&figure(label))).map(|c| c.mean);
         let better = if mean("SC at 3-4-5") >= mean("TC at 3-4-5") { "SC at 3-4-5" } else { "TC at 3-4-5" };
-        let difference = less("SC+TC at 3-4-5", better, label);
-        let verdict = match (Verdict::of(difference), Verdict::of(less("SC+TC at 3-4-5", "untrained", label)))
-        {
-            (Verdict::Reversed, _) | (_, Verdict::Reversed) => Verdict::Reversed,
-            (_, learned) => learned,
-        };
-        let claim = format!("SC+TC at 3-4-5 is above untrained and not below {better} on {label}");
-        state(claim, difference, verdict);
+        for below in ["untrained", better] {
+            let difference = less("SC+TC at 3-4-5", below, label);
+            let claim = format!("SC+TC at 3-4-5 is above {below} on {label}");
+            state(claim, difference, Verdict::of(difference));
+        }
     }
     all
 }
@@ -131,7 +128,8 @@ mod tests {
         let found = statements(&outcomes, ["a", "m"], "probe", 4, str::to_owned);
         let verdicts: Vec<Verdict> = found.iter().map(|s| s.verdict).collect();
         use Verdict::{Holds, Reversed, Undecided};
-        assert_eq!(verdicts, [Holds, Reversed, Undecided, Holds, Holds, Reversed]);
+        let expect = [Holds, Reversed, Undecided, Holds, Holds, Undecided, Undecided, Reversed];
+        assert_eq!(verdicts, expect);
         assert!((found[1].difference.unwrap().mean + 1.0 / 3.0).abs() < 1e-12);
         let text = table(&found);
         assert!(text.contains("| SC at 5 is above TC at 5 on a | – | +21.0 ± 1.7: holds |"), "{text}");
