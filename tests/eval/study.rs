@@ -32,7 +32,7 @@ fn a_study_is_whole_true_and_the_same_when_it_was_stopped_in_between() {
     let all = rows(&dir.path().join("whole"));
     assert_eq!(all.len(), 7);
     assert_eq!(whole["rows"].as_array().unwrap().len(), 7);
-    assert_eq!(whole["verdict"].as_array().unwrap().len(), 3 * 2 * 6);
+    assert_eq!(whole["verdict"].as_array().unwrap().len(), 3 * 2 * 8);
     assert_eq!(whole["videos"], serde_json::json!([48, 16]));
     assert_eq!(whole["chance"]["probe motion"], 0.125);
     let report = fs::read_to_string(dir.path().join("whole/report.md")).unwrap();
