@@ -13,7 +13,8 @@
 //                the totals and all gradients of activations. Threads lie as in the forward kernel of that name.
 // Large ones:
 //   _sums        a block owns a run of 32 positions a thread and up to 16·V channels; a thread sums V channels over
-//                every so many-th position. Writes dresidual on the way.
+//                every so many-th position. Writes dresidual on the way. Not launched where the dgrad that wrote dy left
+//                these sums, of runs of 128 positions (common/conv_norm_sums.cuh).
 //   _merge       a block owns eight channels of a clip; a thread two of them and every 64th run.
 //   _apply       a block owns a run of positions, all channels up to 256 vectors side by side; a thread one vector,
 //                whose coefficients stay in registers. Where _sums overwrote dresidual, that is g: it is read instead
@@ -26,7 +27,8 @@
 // or 8 of bf16 (_bf16_narrow) if the pitch is four.
 //
 // Bound: memory. x, dy (and y) are read once by small instances, twice by large ones (dresidual the second time, not dy
-// and y); each gradient is written once.
+// and y), as no dx is known before all of an instance is summed; with the sums of a dgrad dy is read once here, and x a
+// second time there. Each gradient is written once.
 // Not yet measured on a GPU.
 //
 // dynamic shared memory: instance_norm_backward_whole_f32 70656

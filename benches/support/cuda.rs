@@ -162,10 +162,20 @@ impl Layer {
                 device.enqueue(&stream, &commands)?; // fills what backward reads
                 stream.synchronise()?;
                 commands.clear();
-                plan.backward(
-                    &CudaBackward { inputs, params, output, saved, dy, dx, dparams, workspace },
-                    &mut commands,
-                );
+                let (dy_sums, norm_below) = (Address::NULL, None); // as at the end of a graph
+                let io = CudaBackward {
+                    inputs,
+                    params,
+                    output,
+                    saved,
+                    dy,
+                    dy_sums,
+                    norm_below,
+                    dx,
+                    dparams,
+                    workspace,
+                };
+                plan.backward(&io, &mut commands);
             }
             device.prepare(&commands)?;
             layer.commands.push(commands);

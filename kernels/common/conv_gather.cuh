@@ -17,7 +17,10 @@
 // and w in shared memory (conv_gather_product.cuh says how they lie and are multiplied). A thread copies the same chunk
 // of several rows; so it walks (channel, tap) once a step, by addition and carry, and a row costs it three comparisons
 // and one multiply-add. Tiles of one range of positions are neighbours in the grid: they share x in the second-level
-// cache. Tiles do not straddle groups of clips: with statistics a group is one clip, otherwise all of them.
+// cache. Tiles do not straddle groups of clips: with partials a group is one clip, otherwise all of them.
+//
+// Partials: fprop leaves, of each tile, the statistics of what it writes, from which a norm merges its own; dgrad the
+// sums that the gradient of a norm below starts from (conv_norm_sums.cuh). Either saves a pass over y.
 //
 // Shared memory: 4 · (128 + N) · 64 bytes, or 128 · (N + 8) · 4 for the tile on its way out, whichever is more, and
 // tables: 81 KB at most, so that two blocks fit on an A100. No bank conflicts.
@@ -26,7 +29,7 @@
 // filters. Not yet measured on a GPU.
 #pragma once
 
-#include "conv_epilogue.cuh"
+#include "conv_norm_sums.cuh"
 
 // One axis. Outputs `start + j · scatter` of a class read inputs `j · step + offset + tap`.
 struct GatherAxis {
@@ -43,7 +46,8 @@ struct GatherArgs {
     const void* x;
     const void* w;
     void* y;
-    float* statistics;  // (clips, tiles, pitch_y, 2), or null
+    float* partials;  // (clips, tiles, pitch_y, 2), or null
+    NormBelow norm;   // of dgrad with partials
     GatherAxis axis[3];
     int clips;  // of a group
     int tiles;  // of a group's largest class
@@ -52,7 +56,7 @@ struct GatherArgs {
     unsigned mode;
     unsigned unused;
 };
-static_assert(sizeof(GatherArgs) == 144, "the host's struct has the same size");
+static_assert(sizeof(GatherArgs) == 176, "the host's struct has the same size");
 
 constexpr int kStages = 4;
 constexpr int kOutside = -(1 << 30);  // a coordinate from which no tap leads back inside
@@ -214,8 +218,12 @@ __device__ __forceinline__ void gather(const GatherArgs& a) {
     product.stage(tile);
     __syncthreads();
     store_tile<N, kThreads>(tile, positions, static_cast<T*>(a.y), first_column, a.pitch_y, a.mode);
-    if (a.statistics)
-        store_statistics<T, N, kThreads>(tile, parts, min(kRows, rows - first_row),
-                                         a.statistics + ((size_t)row_tile * a.pitch_y + first_column) * 2,
+    if (a.partials == nullptr) return;
+    float* const to_partials = a.partials + ((size_t)row_tile * a.pitch_y + first_column) * 2;
+    if (a.norm.x != nullptr)
+        store_norm_sums<T, N, kThreads>(tile, group * rows + first_row, min(kRows, rows - first_row), a.norm, group,
+                                        first_column, a.pitch_y, to_partials);
+    else
+        store_statistics<T, N, kThreads>(tile, parts, min(kRows, rows - first_row), to_partials,
                                          a.pitch_y - first_column);
 }

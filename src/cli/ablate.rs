@@ -45,6 +45,9 @@ pub struct Args {
     /// One setting of fine-tuning, such as optim.lr=0.02 (repeatable)
     #[arg(long, value_name = "KEY=VALUE")]
     finetune_set: Vec<String>,
+    /// The same of rows with a frozen backbone alone, over --finetune-set (repeatable)
+    #[arg(long, value_name = "KEY=VALUE")]
+    frozen_set: Vec<String>,
     /// Print the report as one JSON object
     #[arg(long)]
     json: bool,
@@ -64,7 +67,7 @@ pub fn run(args: Args) -> Result<()> {
         data: args.data,
         splits,
         label: args.label,
-        tuning: Tuning { steps: args.finetune_steps, sets: args.finetune_set },
+        tuning: Tuning { steps: args.finetune_steps, sets: args.finetune_set, frozen_sets: args.frozen_set },
         command: study::command(),
     };
     let report = ablate(&options, |line| eprintln!("{line}"))?;

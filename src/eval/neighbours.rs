@@ -1,11 +1,16 @@
 //! Cosine similarities of many vectors with many, and the nearest of each.
 
+use pulp::{NullaryFnOnce, Simd, WithSimd};
 use rayon::prelude::*;
 
-/// Gallery vectors that one tile of the product takes, held in registers.
+use crate::tensor::simd::Vectorised;
+
+/// Gallery vectors of a panel.
 const COLUMNS: usize = 32;
-/// Query vectors that one tile takes.
-const ROWS: usize = 4;
+/// Query vectors of a tile of the product, whose sums are held in registers.
+const ROWS: usize = 6;
+/// Registers of gallery vectors of a tile: with `ROWS`, 12 sums, which the 16 registers of AVX2 still hold.
+const REGISTERS: usize = 2;
 /// Numbers of each vector that are used before the next ones: a packed panel of `COLUMNS` is then 128 KiB.
 const DEPTH: usize = 1024;
 /// Similarities held at a time: 64 MiB.
@@ -71,7 +76,8 @@ pub fn nearest(
         // (panels, count, COLUMNS): a panel's similarities lie together, so that panels are filled in parallel.
         let held = &mut held[..count * columns.next_multiple_of(COLUMNS)];
         held.par_chunks_exact_mut(count * COLUMNS).enumerate().for_each_init(Vec::new, |packed, (p, out)| {
-            panel(rows, &gallery.data, dim, p * COLUMNS, packed, out);
+            let gallery = &gallery.data[p * COLUMNS * dim..];
+            pulp::Arch::new().dispatch(Panel { rows, gallery, dim, packed, out });
         });
         let held = &*held;
         found.par_extend((0..count).into_par_iter().map_init(Vec::new, |all, i| {
@@ -101,53 +107,87 @@ fn first(all: &mut [Neighbour], k: usize) -> Vec<Neighbour> {
     nearest
 }
 
-/// Products of all `rows` with gallery vectors `from..from + COLUMNS` (zeros past the last) into `out`,
-/// `(rows, COLUMNS)`. Each is summed in one order, whatever its place, so equal vectors tie exactly.
-fn panel(rows: &[f32], gallery: &[f32], dim: usize, from: usize, packed: &mut Vec<f32>, out: &mut [f32]) {
-    out.fill(0.0);
-    for start in (0..dim).step_by(DEPTH) {
-        let depth = DEPTH.min(dim - start);
-        packed.clear();
-        packed.resize(depth * COLUMNS, 0.0);
-        for (j, vector) in gallery[from * dim..].chunks_exact(dim).take(COLUMNS).enumerate() {
-            for (k, &v) in vector[start..start + depth].iter().enumerate() {
-                packed[k * COLUMNS + j] = v;
+/// Products of all query `rows` with the gallery vectors of one panel. Each is summed in one order, whatever its
+/// place, so equal vectors tie exactly.
+struct Panel<'a> {
+    /// `(queries, dim)`.
+    rows: &'a [f32],
+    /// The panel's vectors and all after them, `(at least 1, dim)`.
+    gallery: &'a [f32],
+    dim: usize,
+    /// Scratch.
+    packed: &'a mut Vec<f32>,
+    /// `(queries, COLUMNS)`, zeros past the last vector.
+    out: &'a mut [f32],
+}
+
+impl WithSimd for Panel<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { rows, gallery, dim, packed, out } = self;
+        let lanes = f32::lanes::<S>();
+        out.fill(0.0);
+        for start in (0..dim).step_by(DEPTH) {
+            let depth = DEPTH.min(dim - start);
+            packed.clear();
+            packed.resize(depth * COLUMNS, 0.0);
+            for (j, vector) in gallery.chunks_exact(dim).take(COLUMNS).enumerate() {
+                for (k, &v) in vector[start..start + depth].iter().enumerate() {
+                    packed[k * COLUMNS + j] = v;
+                }
+            }
+            let last = rows.len() / dim - 1;
+            for (i, out) in out.chunks_mut(ROWS * COLUMNS).enumerate() {
+                // Past the last row the last one is multiplied again, and not stored.
+                let rows = std::array::from_fn(|r| &rows[(i * ROWS + r).min(last) * dim + start..][..depth]);
+                for first in (0..COLUMNS).step_by(REGISTERS * lanes) {
+                    let sums = simd.vectorize(Product { simd, rows, packed, first: first / lanes });
+                    for (out, sums) in out.chunks_exact_mut(COLUMNS).zip(&sums) {
+                        for (out, &sum) in f32::vectors_mut::<S>(&mut out[first..]).iter_mut().zip(sums) {
+                            *out = f32::add_vectors(simd, *out, sum);
+                        }
+                    }
+                }
             }
         }
-        pulp::Arch::new().dispatch(
-            #[inline(always)]
-            || {
-                let mut strips = out.chunks_exact_mut(ROWS * COLUMNS);
-                let mut i = 0;
-                for out in &mut strips {
-                    tile::<ROWS>(&rows[i * dim + start..], dim, packed, out);
-                    i += ROWS;
-                }
-                for out in strips.into_remainder().chunks_exact_mut(COLUMNS) {
-                    tile::<1>(&rows[i * dim + start..], dim, packed, out);
-                    i += 1;
-                }
-            },
-        );
     }
 }
 
-/// Adds the products of `R` rows with a packed panel `(depth, COLUMNS)` to `out`, `(R, COLUMNS)`.
-#[inline(always)]
-fn tile<const R: usize>(rows: &[f32], dim: usize, packed: &[f32], out: &mut [f32]) {
-    let mut sums = [[0.0_f32; COLUMNS]; R];
-    let (panel, _) = packed.as_chunks::<COLUMNS>();
-    let rows: [&[f32]; R] = std::array::from_fn(|r| &rows[r * dim..][..panel.len()]);
-    for (k, b) in panel.iter().enumerate() {
-        for r in 0..R {
-            let a = rows[r][k];
-            for l in 0..COLUMNS {
-                sums[r][l] = a.mul_add(b[l], sums[r][l]);
+/// `Σ_k rows[i][k] · packed[k, first..]`. A function of its own, so that the sums stay in registers.
+struct Product<'a, S: Simd> {
+    simd: S,
+    rows: [&'a [f32]; ROWS],
+    /// `(depth, COLUMNS)`.
+    packed: &'a [f32],
+    /// The first register of the panel's rows.
+    first: usize,
+}
+
+impl<S: Simd> NullaryFnOnce for Product<'_, S> {
+    type Output = [[S::f32s; REGISTERS]; ROWS];
+
+    #[inline(always)]
+    fn call(self) -> Self::Output {
+        let Self { simd, rows, packed, first } = self;
+        let mut sums = [[f32::splat(simd, 0.0); REGISTERS]; ROWS];
+        let panel = f32::vectors::<S>(packed).as_chunks::<REGISTERS>().0;
+        let (step, depth) = (COLUMNS / (REGISTERS * f32::lanes::<S>()), rows[0].len());
+        // Cut to one length, so that no index below needs a check.
+        let rows: [&[f32]; ROWS] = std::array::from_fn(
+            #[inline(always)]
+            |i| &rows[i][..depth],
+        );
+        for (k, columns) in panel[first / REGISTERS..].iter().step_by(step).take(depth).enumerate() {
+            for i in 0..ROWS {
+                let v = f32::splat(simd, rows[i][k]);
+                for j in 0..REGISTERS {
+                    sums[i][j] = f32::fma(simd, v, columns[j], sums[i][j]);
+                }
             }
         }
-    }
-    for (out, sum) in out.iter_mut().zip(sums.as_flattened()) {
-        *out += sum;
+        sums
     }
 }
 

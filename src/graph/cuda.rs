@@ -4,9 +4,11 @@
 use arrayvec::ArrayVec;
 
 use super::plan::Needs;
-use super::{CudaParams, Graph, MemoryPlan, NodeId, Purpose};
+use super::{CudaParams, Graph, MemoryPlan, Node, NodeId, Purpose};
 use crate::device::{Address, Command};
-use crate::ops::{CudaBackward, CudaForward, CudaGradient, CudaOp, Pass, Precision, WriteMode, pitch};
+use crate::ops::{
+    CudaBackward, CudaForward, CudaGradient, CudaNormBelow, CudaOp, Pass, Precision, WriteMode, pitch,
+};
 
 /// Buffers of a device start at multiples of this many bytes, as its allocations do.
 pub const CUDA_ALIGNMENT: usize = 256;
@@ -24,7 +26,7 @@ impl CudaProgram {
     /// Plans forward alone, or forward followed by backward. The input holds its channels at their [`pitch`].
     pub fn new(graph: Graph<f32>, precision: Precision, training: bool) -> Self {
         let ops: Vec<_> = graph.nodes().iter().map(|n| n.op.as_ref().map(|op| op.cuda(precision))).collect();
-        let needs = graph.nodes().iter().zip(&ops).map(|(node, op)| match op {
+        let needs = graph.nodes().iter().zip(&ops).enumerate().map(|(i, (node, op))| match op {
             None => {
                 let channels = *node.shape.dims().last().expect("the input has channels");
                 let value = node.shape.numel() / channels * pitch(channels) * precision.size();
@@ -34,6 +36,7 @@ impl CudaProgram {
                 value: op.output_bytes(),
                 saved: op.saved_bytes(),
                 statistics: op.statistics_bytes(),
+                gradient_sums: if takes_sums(&graph, &ops, i) { op.gradient_sums_bytes() } else { 0 },
                 workspace: [Pass::Forward, Pass::Backward].map(|pass| op.workspace_bytes(pass)),
                 reads: op.backward_reads(),
             },
@@ -92,6 +95,19 @@ impl CudaProgram {
         }
     }
 
+    /// What the gradient of `node` is summed for, if it is.
+    fn norm_below(&self, arena: Address, node: NodeId, params: &CudaParams) -> Option<CudaNormBelow> {
+        let sums = self.address(arena, node, Purpose::GradientSums);
+        let norm = self.graph.node(node);
+        (sums != Address::NULL).then(|| CudaNormBelow {
+            x: self.address(arena, norm.inputs[0], Purpose::Value),
+            gamma: params.param(norm.params.start).master,
+            beta: params.param(norm.params.start + 1).master,
+            saved: self.address(arena, node, Purpose::Saved),
+            sums,
+        })
+    }
+
     /// Appends the backward pass, which writes the gradients of the parameters or adds to them.
     pub fn backward(
         &self,
@@ -118,6 +134,8 @@ impl CudaProgram {
                 output: given(reads.output, own(Purpose::Value)),
                 saved: own(Purpose::Saved),
                 dy: own(Purpose::Gradient),
+                dy_sums: own(Purpose::GradientSums),
+                norm_below: self.norm_below(arena, node.inputs[0], params),
                 dx: node.inputs.iter().map(|&n| gradient(n)).collect(),
                 dparams: node
                     .params
@@ -129,4 +147,13 @@ impl CudaProgram {
             op.backward(&io, commands);
         }
     }
+}
+
+/// Whether one node alone writes the gradient of node `i`, with nothing in it before, and leaves sums of it.
+fn takes_sums(graph: &Graph<f32>, ops: &[Option<Box<dyn CudaOp>>], i: usize) -> bool {
+    let reads = |(_, node): &(usize, &Node<f32>)| node.needs_gradient && node.inputs.contains(&NodeId(i));
+    let mut writers = graph.nodes().iter().enumerate().filter(reads);
+    let (Some((writer, node)), None) = (writers.next(), writers.next()) else { return false };
+    let sums = ops[writer].as_ref().is_some_and(|op| op.sums_norm_below());
+    sums && node.inputs[0] == NodeId(i) && !graph.outputs().contains(&NodeId(i))
 }

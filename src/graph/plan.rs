@@ -25,10 +25,12 @@ pub enum Purpose {
     BackwardWorkspace,
     /// Partial statistics of its output, for the nodes that read it.
     Statistics,
+    /// Partial sums of its gradient, left by the node that writes it.
+    GradientSums,
 }
 
 /// Purposes of buffers.
-const PURPOSES: usize = 6;
+const PURPOSES: usize = 7;
 
 /// What a node asks of memory, in bytes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,6 +39,8 @@ pub(super) struct Needs {
     pub value: usize,
     pub saved: usize,
     pub statistics: usize,
+    /// Of partial sums of its gradient.
+    pub gradient_sums: usize,
     /// Scratch forward and backward.
     pub workspace: [usize; 2],
     /// What its backward pass reads besides.
@@ -84,9 +88,9 @@ impl MemoryPlan {
             Needs {
                 value,
                 saved: op.saved_bytes(),
-                statistics: 0,
                 workspace: [Pass::Forward, Pass::Backward].map(|pass| op.workspace_bytes(pass)),
                 reads: op.backward_reads(),
+                ..Needs::default()
             }
         });
         Self::with_needs(graph, training, &needs.collect::<Vec<_>>(), ALIGNMENT)
@@ -131,7 +135,7 @@ impl MemoryPlan {
                 }
             }
             let is_output = graph.outputs().contains(&NodeId(i));
-            let Needs { value, saved, statistics, workspace, reads } = needs[i];
+            let Needs { value, saved, statistics, gradient_sums, workspace, reads } = needs[i];
             if is_output {
                 last = last.max(end_of_forward);
             }
@@ -153,6 +157,7 @@ impl MemoryPlan {
                 let first =
                     if is_output { end_of_forward + 1 } else { first_gradient.map_or(backward(i), backward) };
                 push(i, Purpose::Gradient, value, (first, backward(i)));
+                push(i, Purpose::GradientSums, gradient_sums, (first, backward(i)));
                 push(i, Purpose::BackwardWorkspace, workspace[1], (backward(i), backward(i)));
             }
         }

@@ -110,6 +110,22 @@ pub struct CudaGradient {
     pub mode: WriteMode,
 }
 
+/// The instance norm with a ReLU that made an input. Its own gradient starts from the sums Σg and Σ(g·x̂) of each channel,
+/// g being the gradient of that input where the ReLU let through: what writes the gradient can leave them on the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CudaNormBelow {
+    /// The norm's input.
+    pub x: Address,
+    /// Its scale, f32.
+    pub gamma: Address,
+    /// Its shift, f32.
+    pub beta: Address,
+    /// Mean and reciprocal deviation, `(N, pitch(C), 2)` in f32.
+    pub saved: Address,
+    /// Receives the sums, of the runs of partial [`statistics`] and laid out as they are.
+    pub sums: Address,
+}
+
 /// Buffers of a backward pass.
 #[derive(Clone, Debug)]
 pub struct CudaBackward {
@@ -123,6 +139,10 @@ pub struct CudaBackward {
     pub saved: Address,
     /// Gradient with respect to the output, laid out and of the type of the output.
     pub dy: Address,
+    /// Partial sums of `dy` as [`CudaNormBelow::sums`], if what wrote it left them; otherwise null.
+    pub dy_sums: Address,
+    /// The norm whose sums are wanted besides the gradient of the first input, which is then written and not added.
+    pub norm_below: Option<CudaNormBelow>,
     /// One an input, of the type of the input; `None` where no gradient is wanted.
     pub dx: ArrayVec<Option<CudaGradient>, MAX_INPUTS>,
     /// One a parameter, in f32 and laid out as its master.
@@ -137,6 +157,14 @@ pub trait CudaOp: Debug + Send + Sync {
     fn output_bytes(&self) -> usize;
     /// Bytes of the partial [`statistics`] of the output that forward makes on the way.
     fn statistics_bytes(&self) -> usize {
+        0
+    }
+    /// Whether backward can leave the sums of a [`CudaNormBelow`].
+    fn sums_norm_below(&self) -> bool {
+        false
+    }
+    /// Bytes of the partial sums of the output's gradient that backward takes from what writes it; 0 if it takes none.
+    fn gradient_sums_bytes(&self) -> usize {
         0
     }
     /// Bytes that forward leaves for backward.

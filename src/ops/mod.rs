@@ -27,7 +27,9 @@ pub mod linear;
 pub mod max_pool3d;
 pub mod slot_pool;
 
-pub use cuda::{CudaBackward, CudaForward, CudaGradient, CudaOp, CudaParam, Precision, pitch, statistics};
+pub use cuda::{
+    CudaBackward, CudaForward, CudaGradient, CudaNormBelow, CudaOp, CudaParam, Precision, pitch, statistics,
+};
 
 /// Whether a result replaces what its buffer holds or is added to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

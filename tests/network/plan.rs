@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use hdc::data::ClipConfig;
-use hdc::graph::{Graph, MemoryPlan, NodeId, Purpose};
-use hdc::models::{self, Backbone, Init};
-use hdc::ops::Pass;
+use hdc::graph::{CudaProgram, Graph, MemoryPlan, NodeId, Purpose};
+use hdc::models::{self, Backbone, Init, ModelConfig};
+use hdc::ops::{Pass, Precision};
 use hdc::optim::OptimConfig;
 use hdc::train::objective::LossConfig;
 use hdc::train::{NetworkPlan, TrainStep};
@@ -175,4 +175,30 @@ fn the_plan_does_not_depend_on_the_number_of_threads() {
     for threads in [2, 3, 7, 64] {
         assert_eq!(plan(threads), plan(1), "{threads} threads");
     }
+}
+
+/// The norms of a device's program whose gradients come with sums.
+fn summed(backbone: Backbone) -> Vec<String> {
+    let config = ModelConfig { backbone, ..ModelConfig::default() };
+    let graph = models::encoder::<f32>(&config, 2, [16, 112, 112], false).unwrap();
+    let program = CudaProgram::new(graph, Precision::Bf16, true);
+    let sums = program.plan().buffers().iter().filter(|b| b.purpose == Purpose::GradientSums);
+    sums.map(|b| program.graph().node(b.node).name.clone()).collect()
+}
+
+#[test]
+fn convolutions_without_a_stride_sum_for_the_norms_below_on_a_device() {
+    // Those before convolutions that halve the clip, pools and sums of residuals sum for themselves; so do clips of fewer than
+    // 1024 positions, which a block holds.
+    assert_eq!(summed(Backbone::C3d), ["norm3a"]);
+    assert_eq!(summed(Backbone::R3d18), ["block2.0.norm1", "block2.1.norm1"]);
+    let r21d10 = [
+        "stem.norm",
+        "block2.conv1.norm",
+        "block2.norm1",
+        "block2.conv2.norm",
+        "block3.norm1",
+        "block3.conv2.norm",
+    ];
+    assert_eq!(summed(Backbone::R21d10), r21d10);
 }

@@ -164,6 +164,8 @@ fn clips_on_device(
             output: Address::NULL,
             saved: Address::NULL,
             dy: gradient.address(),
+            dy_sums: Address::NULL,
+            norm_below: None,
             dx: ArrayVec::from_iter([Some(to(&dx))]),
             dparams: ArrayVec::from_iter([to(&dw)]),
             workspace: workspace.address(),

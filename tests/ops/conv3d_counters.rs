@@ -95,13 +95,18 @@ fn bytes_are_those_of_the_buffers() {
     let Some(machine) = Machine::new() else { return };
     for (p, precision) in fitting().into_iter().flat_map(|p| BOTH.map(|precision| (p, precision))) {
         let s = Sizes::new(&p, precision);
-        let statistics = 1024 / 128 * 64 * 8; // of fprop; written half a sector at a time
+        // Of fprop, and the sums of a norm below of a dgrad without a stride; written half a sector at a time.
+        let statistics = 1024 / 128 * 64 * 8;
         for (i, (launched, counters)) in machine.count(&Conv3d::new(p), precision).into_iter().enumerate() {
             let label = format!("{} {p:?}", launched.kernel);
             let kind = launched.kernel.split('_').nth(1).unwrap();
             let splits = launched.grid[1] as usize;
             let (read, written, halves) = match (kind, i) {
                 ("gather", 0) => (s.x + s.w, s.y + statistics, statistics),
+                // The norm's input, and of each channel scale, shift, mean and deviation.
+                ("gather", _) if p.stride() == [1; 3] => {
+                    (s.y + s.w + s.x + 64 * 16, s.x + statistics, statistics)
+                }
                 ("gather", _) => (s.y + s.w, s.x, 0),
                 ("wgrad", _) => (s.x + s.y, splits * s.dw, 0),
                 _ if launched.kernel == "conv3d_filter_reduce" => (2 * s.dw, s.dw, 0),

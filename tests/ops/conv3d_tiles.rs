@@ -122,8 +122,9 @@ fn gather(p: &Problem, launched: &Launch, precision: Precision, class: Option<us
     let taps: usize = [0, 1, 2].map(class_taps).iter().product();
 
     let positions: usize = axes.iter().map(Vec::len).product();
-    let with_statistics = class.is_none() && positions >= statistics::SMALLEST;
-    let all = if with_statistics { positions } else { positions * p.n() }; // that a tile may hold
+    // Statistics of what fprop writes, or the sums of a norm below dgrad.
+    let partials = positions >= statistics::SMALLEST && (class.is_none() || p.stride() == [1; 3]);
+    let all = if partials { positions } else { positions * p.n() }; // that a tile may hold
     let column_tiles = to.div_ceil(width);
     let columns = (to - block % column_tiles * width).min(width);
     let first = block / column_tiles % all.div_ceil(ROWS) * ROWS;
@@ -133,9 +134,13 @@ fn gather(p: &Problem, launched: &Launch, precision: Precision, class: Option<us
         let at = i % positions;
         axes[0][at / w / h % t] * axes[1][at / w % h] * axes[2][at % w]
     };
+    // The norm's input, and of each channel scale, shift, mean and deviation, in each of a tile's eight parts; once more
+    // the deviation and what lies with it.
+    let below =
+        if partials && class.is_some() { rows.len() * columns * size + columns * (8 * 16 + 8) } else { 0 };
     Work {
-        read: (rows.clone().map(read).sum::<usize>() + columns * taps) * from * size,
-        written: rows.len() * columns * size + if with_statistics { columns * 8 } else { 0 },
+        read: (rows.clone().map(read).sum::<usize>() + columns * taps) * from * size + below,
+        written: rows.len() * columns * size + if partials { columns * 8 } else { 0 },
         flops: 2 * ROWS * width * (taps * from).next_multiple_of(32),
     }
 }

@@ -2,7 +2,10 @@
 
 use arrayvec::ArrayVec;
 use hdc::device::{Address, Command, Launch, kernels};
-use hdc::ops::{CudaBackward, CudaForward, CudaGradient, CudaParam, Op, Pass, Precision, WriteMode, pitch};
+use hdc::ops::{
+    CudaBackward, CudaForward, CudaGradient, CudaNormBelow, CudaParam, Op, Pass, Precision, WriteMode, pitch,
+    statistics,
+};
 use ptxsim::counters::Counters;
 use ptxsim::cuda::Cuda;
 use ptxsim::device::{Architecture, Device};
@@ -103,6 +106,17 @@ impl Machine {
             },
             &mut commands,
         );
+        let shape = op.input_shapes()[0].clone();
+        let (n, c) = (shape.dims()[0], shape.dims()[shape.dims().len() - 1]);
+        let sums = statistics::bytes(n, shape.numel() / n / c, c);
+        // As if the input came of a norm with a ReLU, where there would be sums of its gradient.
+        let norm_below = (plan.sums_norm_below() && sums > 0).then(|| CudaNormBelow {
+            x: room(inputs[0]),
+            gamma: room(pitch(c) * size_of::<f32>()),
+            beta: room(pitch(c) * size_of::<f32>()),
+            saved: room(n * pitch(c) * 2 * size_of::<f32>()),
+            sums: room(sums),
+        });
         let mut gradient = |bytes| CudaGradient { at: room(bytes), mode: WriteMode::Overwrite };
         let dx = inputs.iter().map(|&bytes| Some(gradient(bytes))).collect();
         let dparams = params.iter().map(|&n| gradient(n * size_of::<f32>())).collect();
@@ -113,6 +127,8 @@ impl Machine {
                 output,
                 saved,
                 dy: room(plan.output_bytes()),
+                dy_sums: Address::NULL,
+                norm_below,
                 dx,
                 dparams,
                 workspace: room(plan.workspace_bytes(Pass::Backward)),

@@ -143,12 +143,15 @@ struct Ran {
     y: Vec<f32>,
     saved: Vec<f32>,
     dx: Vec<f32>,
+    /// Of γ and β.
+    dparams: [Vec<f32>; 2],
 }
 
 /// What besides x and parameters goes into [`ran`].
 #[derive(Clone, Copy, Default)]
 struct With<'a> {
     partials: Option<&'a [f32]>,
+    dy_sums: Option<&'a [f32]>,
     dresidual: Option<WriteMode>,
 }
 
@@ -159,7 +162,7 @@ fn ran(p: &Problem, x: &[f32], params: [&[f32]; 2], with: With<'_>) -> Option<Ra
     let holding = |v: &[f32]| Memory::holding(device, "test data", v).unwrap();
     let scratch = |bytes: usize| Memory::new(device, "test data", bytes).unwrap();
     let (x, params) = (holding(x), params.map(holding));
-    let partials = with.partials.map(holding);
+    let [partials, dy_sums] = [with.partials, with.dy_sums].map(|v| v.map(holding));
     let masters = || params.iter().map(|m| CudaParam { master: m.address(), compute: m.address() }).collect();
     let [y, dx] = [plan.output_bytes(), x.bytes()].map(scratch);
     let dresidual = holding(&vec![1.0; x.bytes() / 4]);
@@ -191,6 +194,8 @@ fn ran(p: &Problem, x: &[f32], params: [&[f32]; 2], with: With<'_>) -> Option<Ra
             output: if plan.backward_reads().output { y.address() } else { Address::NULL },
             saved: saved.address(),
             dy: x.address(),
+            dy_sums: dy_sums.as_ref().map_or(Address::NULL, Memory::address),
+            norm_below: None,
             dx: [Some(overwrite(&dx)), with.dresidual.map(|mode| gradient(&dresidual, mode))]
                 .into_iter()
                 .take(inputs)
@@ -206,7 +211,8 @@ fn ran(p: &Problem, x: &[f32], params: [&[f32]; 2], with: With<'_>) -> Option<Ra
         m.download(0, &mut v).unwrap();
         v
     };
-    Some(Ran { y: floats(&y), saved: floats(&saved), dx: floats(&dx) })
+    let dparams = dparams.each_ref().map(floats);
+    Some(Ran { y: floats(&y), saved: floats(&saved), dx: floats(&dx), dparams })
 }
 
 /// Partial statistics of (clips, positions, channels), computed in f64.
@@ -247,6 +253,45 @@ fn takes_the_partial_statistics_of_its_input_on_a_device() {
     for (a, b) in other.saved.iter().zip(&given.saved).skip(1).step_by(2) {
         assert!((a * 2_f32.sqrt() / b - 1.0).abs() < 1e-2, "{a} {b}");
     }
+}
+
+#[test]
+fn takes_the_sums_of_its_gradient_on_a_device() {
+    let (clips, positions, channels) = (2, 1153, 24);
+    let p = Problem::new(Shape::new([clips, 1, 1, positions, channels]), Activation::Relu, 1e-5).unwrap();
+    let x: Vec<f32> = random(Kind::Real, "x", 1, clips * positions * channels);
+    let [gamma, beta]: [Vec<f32>; 2] = ["gamma", "beta"].map(|name| random(Kind::Real, name, 1, channels));
+    let params = [&gamma[..], &beta[..]];
+    let Some(own) = ran(&p, &x, params, With::default()) else { return };
+    // As a dgrad leaves them; dy is x.
+    let mut sums = vec![];
+    for (clip, x) in x.chunks_exact(positions * channels).enumerate() {
+        for tile in x.chunks(statistics::TILE * channels) {
+            for c in 0..channels {
+                let [mean, rstd] = [0, 1].map(|i| f64::from(own.saved[(clip * channels + c) * 2 + i]));
+                let column = tile.iter().skip(c).step_by(channels).map(|&v| f64::from(v));
+                let normalised = column.map(|v| (v, (v - mean) * rstd));
+                let through: Vec<_> =
+                    normalised.filter(|(_, x)| x * f64::from(gamma[c]) + f64::from(beta[c]) > 0.0).collect();
+                sums.push(through.iter().map(|(g, _)| g).sum::<f64>() as f32);
+                sums.push(through.iter().map(|(g, x)| g * x).sum::<f64>() as f32);
+            }
+        }
+    }
+    let with = |sums| With { dy_sums: Some(sums), ..With::default() };
+    let given = ran(&p, &x, params, with(&sums[..])).unwrap();
+    assert_close("dx", &given.dx, &to_f64(&own.dx), 1e-6, 0.0);
+    for (what, given, own) in [("dγ", 0), ("dβ", 1)].map(|(w, i)| (w, &given.dparams[i], &own.dparams[i])) {
+        assert_close(what, given, &to_f64(own), 1e-6, 0.0);
+    }
+
+    // They are what counts.
+    let double: Vec<f32> = sums.iter().map(|v| 2.0 * v).collect();
+    let other = ran(&p, &x, params, with(&double[..])).unwrap();
+    for (other, given) in other.dparams.iter().flatten().zip(given.dparams.iter().flatten()) {
+        assert_eq!(*other, 2.0 * given);
+    }
+    assert_ne!(other.dx, given.dx);
 }
 
 /// 200,704 positions about a mean of a hundred deviations.

@@ -199,6 +199,8 @@ impl<'a> OnDevice<'a> {
             output: Address::NULL,
             saved: self.saved.address(),
             dy: dy.address(),
+            dy_sums: Address::NULL,
+            norm_below: None,
             dx: [Some(gradient(&dx))].into_iter().collect(),
             dparams: dparams.iter().map(gradient).collect(),
             workspace: workspace.address(),

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use crate::device::{Address, Command, Device, Memory, Stream};
 use crate::graph::cuda_tensor::{from_device, to_device};
 use crate::ops::{
-    Backward, CudaBackward, CudaForward, CudaGradient, CudaParam, Forward, Gradient, Op, Pass, Precision,
-    WriteMode, pitch, statistics,
+    Backward, CudaBackward, CudaForward, CudaGradient, CudaNormBelow, CudaParam, Forward, Gradient, Op, Pass,
+    Precision, WriteMode, pitch, statistics,
 };
 use crate::tensor::random::Stream as Random;
 
@@ -55,11 +55,43 @@ struct Feed {
     dy: Vec<f64>,
 }
 
+/// A norm with a ReLU of which an operation's first input is said to come: its own input, scale, shift, and the mean and
+/// reciprocal deviation of each clip and channel. All are eighths, so that no mask hangs on a rounding.
+struct NormBelow {
+    x: Vec<f64>,
+    gamma: Vec<f64>,
+    beta: Vec<f64>,
+    saved: Vec<[f64; 2]>,
+}
+
+impl NormBelow {
+    fn draw(dims: &[usize]) -> Self {
+        let (clips, channels) = (dims[0], dims[dims.len() - 1]);
+        let eighths = |name: &str, n: usize| -> Vec<f64> {
+            let mut stream = Random::new(name, 3);
+            (0..n).map(|_| stream.next_below(33) as f64 / 8.0 - 2.0).collect()
+        };
+        let of = |name: &str| eighths(name, clips * channels);
+        Self {
+            x: eighths("below", dims.iter().product()),
+            gamma: eighths("gamma", channels),
+            beta: eighths("beta", channels),
+            saved: of("mean")
+                .into_iter()
+                .zip(of("rstd").into_iter().map(f64::abs))
+                .map(<[f64; 2]>::from)
+                .collect(),
+        }
+    }
+}
+
 /// What a run of an operation left on the device.
 #[derive(PartialEq)]
 struct Outcome {
     output: Vec<u8>,
     statistics: Vec<u8>,
+    /// Of a norm below, if the operation makes them and its first gradient is written.
+    norm_sums: Vec<u8>,
     dx: Vec<Vec<u8>>,
     dparams: Vec<Vec<u8>>,
 }
@@ -145,6 +177,7 @@ impl Subject<'_> {
         self.check_statistics(&output, &got.statistics)?;
 
         self.check_gradients("", &got, (&dx, &dparams), None, kind)?;
+        self.check_norm_sums(&got, kind)?;
         let added = self.run(device, &feed, true, Some(&before))?;
         self.check_gradients("accumulated ", &added, (&dx, &dparams), Some(&before), kind)?;
 
@@ -243,6 +276,26 @@ impl Subject<'_> {
         let workspace = scratch(plan.workspace_bytes(Pass::Backward))?;
         let gradient = |m: &Memory| CudaGradient { at: m.address(), mode };
         let wanted = |i: usize| i > 0 || first_input;
+        let dims = shapes[0].dims();
+        let sums = plan.sums_norm_below() && first_input && before.is_none();
+        let norm_sums = unwritten(if sums { norm_sums_bytes(dims) } else { 0 })?;
+        let below = NormBelow::draw(dims);
+        let saved_below: Vec<f64> = below.saved.iter().flatten().copied().collect();
+        let saved_dims = [dims[0], 1, 2 * dims[dims.len() - 1]];
+        let norm = [
+            holding(&encode(&below.x, dims, false, self.input))?,
+            holding(&encode(&below.gamma, &[below.gamma.len()], true, Precision::F32))?,
+            holding(&encode(&below.beta, &[below.beta.len()], true, Precision::F32))?,
+            holding(&encode(&saved_below, &saved_dims, false, Precision::F32))?,
+        ];
+        let [x, gamma, beta, saved_norm] = norm.each_ref().map(Memory::address);
+        let norm_below = (norm_sums.bytes() > 0).then(|| CudaNormBelow {
+            x,
+            gamma,
+            beta,
+            saved: saved_norm,
+            sums: norm_sums.address(),
+        });
         let given = |wanted: bool, m: &Memory| if wanted { m.address() } else { Address::NULL };
         let mut commands = vec![];
         plan.backward(
@@ -252,6 +305,8 @@ impl Subject<'_> {
                 output: given(reads.output, &output),
                 saved: address(&saved),
                 dy: dy.address(),
+                dy_sums: Address::NULL,
+                norm_below,
                 dx: dx.iter().enumerate().map(|(i, m)| wanted(i).then(|| gradient(m))).collect(),
                 dparams: dparams.iter().map(gradient).collect(),
                 workspace: address(&workspace),
@@ -263,6 +318,7 @@ impl Subject<'_> {
         Ok(Outcome {
             output: contents(&output)?,
             statistics: contents(&output_statistics)?,
+            norm_sums: contents(&norm_sums)?,
             dx: dx.iter().enumerate().map(written).collect::<Result<_, Fault>>()?,
             dparams: dparams.iter().map(contents).collect::<Result<_, Fault>>()?,
         })
@@ -382,12 +438,57 @@ impl Subject<'_> {
 
     /// Partial statistics must be those of the stored values.
     fn check_statistics(&self, output: &[f64], partials: &[u8]) -> Result<(), Fault> {
+        let mean_and_squares = |column: &[(usize, f64)], _: usize| {
+            let mean = column.iter().map(|(_, v)| v).sum::<f64>() / column.len() as f64;
+            [mean, column.iter().map(|(_, v)| (v - mean).powi(2)).sum()]
+        };
+        self.check_partials(
+            "statistics",
+            self.op.output_shape().dims(),
+            output,
+            partials,
+            Kind::Real,
+            mean_and_squares,
+        )
+    }
+
+    /// A norm's partial sums must be those of the stored gradient.
+    fn check_norm_sums(&self, got: &Outcome, kind: Kind) -> Result<(), Fault> {
+        if got.norm_sums.is_empty() {
+            return Ok(());
+        }
+        let shape = &self.op.input_shapes()[0];
+        let dims = shape.dims();
+        let dx = decode(&got.dx[0], dims, false, self.input)?;
+        let (below, channels) = (NormBelow::draw(dims), dims[dims.len() - 1]);
+        let sums = |column: &[(usize, f64)], clip: usize| {
+            column.iter().fold([0.0; 2], |[g, gx], &(at, dy)| {
+                let (channel, x) = (at % channels, below.x[at]);
+                let [mean, rstd] = below.saved[clip * channels + channel];
+                let normalised = (x - mean) * rstd;
+                let let_through = normalised * below.gamma[channel] + below.beta[channel] > 0.0;
+                if let_through { [g + dy, gx + dy * normalised] } else { [g, gx] }
+            })
+        };
+        self.check_partials("sums of a norm below", dims, &dx, &got.norm_sums, kind, sums)
+    }
+
+    /// Pairs of partial results of each clip, run of positions and channel, against `pair` of the places and values of the
+    /// channel's column of `(N, …, C)` values in that run, and the clip.
+    fn check_partials(
+        &self,
+        what: &str,
+        dims: &[usize],
+        values: &[f64],
+        partials: &[u8],
+        kind: Kind,
+        pair: impl Fn(&[(usize, f64)], usize) -> [f64; 2],
+    ) -> Result<(), Fault> {
         if partials.is_empty() {
             return Ok(());
         }
-        let shape = self.op.output_shape();
-        let (n, c) = (shape.dims()[0], shape.dims()[shape.dims().len() - 1]);
-        let positions = output.len() / n / c;
+        let (n, c) = (dims[0], dims[dims.len() - 1]);
+        let positions = values.len() / n / c;
         let (tiles, width) = (statistics::tiles(positions), 2 * pitch(c));
         let mut got = vec![0.0_f32; n * tiles * width];
         from_device(partials, width, Precision::F32, &mut got);
@@ -396,12 +497,18 @@ impl Subject<'_> {
             let (clip, tile) = (run / tiles, run % tiles);
             let rows = tile * statistics::TILE..((tile + 1) * statistics::TILE).min(positions);
             for (channel, wanted) in wanted.as_chunks_mut::<2>().0.iter_mut().take(c).enumerate() {
-                let column = || rows.clone().map(|r| output[(clip * positions + r) * c + channel]);
-                let mean = column().sum::<f64>() / rows.len() as f64;
-                *wanted = [mean, column().map(|v| (v - mean).powi(2)).sum::<f64>()];
+                let at = |row: usize| (clip * positions + row) * c + channel;
+                let column: Vec<_> = rows.clone().map(|row| (at(row), values[at(row)])).collect();
+                *wanted = pair(&column, clip);
             }
         }
         let got: Vec<f64> = got.into_iter().map(f64::from).collect();
-        self.compare("statistics", &got, &wanted, Precision::F32, Kind::Real, 0.0)
+        self.compare(what, &got, &wanted, Precision::F32, kind, 0.0)
     }
+}
+
+/// Bytes of the partial sums of a norm with such an output.
+fn norm_sums_bytes(dims: &[usize]) -> usize {
+    let (clips, channels) = (dims[0], dims[dims.len() - 1]);
+    statistics::bytes(clips, dims[1..dims.len() - 1].iter().product(), channels)
 }

@@ -18,6 +18,8 @@ pub struct Tuning {
     pub steps: Option<u64>,
     /// `section.key=value`, over the paper's settings of fine-tuning.
     pub sets: Vec<String>,
+    /// Over these, where the backbone is frozen.
+    pub frozen_sets: Vec<String>,
 }
 
 impl Tuning {
@@ -28,9 +30,11 @@ impl Tuning {
     pub(super) fn config(&self, row: &Config, label: &str, frozen: bool) -> Result<Config> {
         let sources = Sources::fine_tuning().network_of(row, "the row").set("log.every=100");
         let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        let frozen_sets = if frozen { &self.frozen_sets[..] } else { &[] };
         let mut config = self
             .sets
             .iter()
+            .chain(frozen_sets)
             .fold(sources, |sources, set| sources.set(set))
             .flag("classify.label", Some(label), "--label")
             .flag("classify.frozen", frozen.then_some(true), "the row")
@@ -48,7 +52,8 @@ impl fmt::Display for Tuning {
             Some(steps) => write!(f, "{steps} steps")?,
             None => write!(f, "150 passes")?,
         }
-        self.sets.iter().try_for_each(|set| write!(f, ", {set}"))
+        self.sets.iter().try_for_each(|set| write!(f, ", {set}"))?;
+        self.frozen_sets.iter().try_for_each(|set| write!(f, ", {set} where frozen"))
     }
 }
 

@@ -48,6 +48,10 @@ impl CudaOp for Plan {
         statistics::bytes(p.n(), p.output().iter().product(), p.k())
     }
 
+    fn sums_norm_below(&self) -> bool {
+        self.problem.stride() == [1; 3]
+    }
+
     fn workspace_bytes(&self, pass: Pass) -> usize {
         match pass {
             Pass::Forward => 0,
@@ -68,7 +72,7 @@ impl CudaOp for Plan {
         self.wgrad.launch(io.inputs[0], io.dy, io.dparams[0], io.workspace, commands);
         if let Some(dx) = io.dx[0] {
             commands.push(self.flip.launch(io.params[0].compute, io.workspace));
-            commands.push(self.dgrad.gradient(io.dy, io.workspace, dx));
+            commands.push(self.dgrad.gradient(io.dy, io.workspace, dx, io.norm_below.as_ref()));
         }
     }
 }

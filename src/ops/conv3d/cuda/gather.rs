@@ -5,7 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use super::tile::{COLUMNS, ROWS, THIN_COLUMNS, width};
 use crate::device::{Address, Command, Launch};
 use crate::ops::conv3d::Problem;
-use crate::ops::{CudaGradient, Precision, WriteMode, pitch, statistics};
+use crate::ops::{CudaGradient, CudaNormBelow, Precision, WriteMode, pitch, statistics};
 
 /// Stages of the pipeline, and bytes of a row in each.
 const STAGES: usize = 4;
@@ -24,6 +24,16 @@ struct Axis {
     classes: i32,
 }
 
+/// The norm below, as the kernels take it; all null if there is none.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+struct NormArgs {
+    x: Address,
+    gamma: Address,
+    beta: Address,
+    saved: Address,
+}
+
 /// As the kernels take it.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -31,7 +41,8 @@ struct Args {
     x: Address,
     w: Address,
     y: Address,
-    statistics: Address,
+    partials: Address,
+    norm: NormArgs,
     axis: [Axis; 3],
     clips: i32,
     tiles: i32,
@@ -68,12 +79,12 @@ impl Plan {
             pad: p.filter()[i] as i32 - 1 - p.pad()[i] as i32, // as if the filter ran backwards
             classes: 1,
         };
-        let positions: usize = p.output().iter().product();
-        let groups = if positions < statistics::SMALLEST { 1 } else { p.n() };
+        let groups = groups(p.n(), p.output());
         Self::new(precision, [0, 1, 2].map(axis), [groups, p.n() / groups], [p.c(), p.k()])
     }
 
-    /// `dx` from `dy`.
+    /// `dx` from `dy`; without a stride, clips of many positions have tiles of their own, as the sums of a norm below
+    /// want it.
     pub fn dgrad(p: &Problem, precision: Precision) -> Self {
         let axis = |i: usize| Axis {
             input: p.output()[i] as i32,
@@ -84,7 +95,8 @@ impl Plan {
             pad: p.pad()[i] as i32,
             classes: p.stride()[i] as i32,
         };
-        Self::new(precision, [0, 1, 2].map(axis), [1, p.n()], [p.k(), p.c()])
+        let groups = if p.stride() == [1; 3] { groups(p.n(), p.input()) } else { 1 };
+        Self::new(precision, [0, 1, 2].map(axis), [groups, p.n() / groups], [p.k(), p.c()])
     }
 
     fn new(
@@ -104,15 +116,24 @@ impl Plan {
 
     /// Writes all of `y`, and its partial statistics unless `statistics` is null.
     pub fn write(&self, x: Address, w: Address, y: Address, statistics: Address) -> Command {
-        self.launch(x, w, CudaGradient { at: y, mode: WriteMode::Overwrite }, statistics)
+        self.launch(x, w, CudaGradient { at: y, mode: WriteMode::Overwrite }, statistics, NormArgs::zeroed())
     }
 
-    /// Writes or adds `dx`; `w` is flipped.
-    pub fn gradient(&self, dy: Address, w: Address, dx: CudaGradient) -> Command {
-        self.launch(dy, w, dx, Address::NULL)
+    /// Writes or adds `dx`; `w` is flipped. With a norm below, whose gradient's sums it leaves, it must write.
+    pub fn gradient(
+        &self,
+        dy: Address,
+        w: Address,
+        dx: CudaGradient,
+        norm: Option<&CudaNormBelow>,
+    ) -> Command {
+        let Some(norm) = norm else { return self.launch(dy, w, dx, Address::NULL, NormArgs::zeroed()) };
+        debug_assert_eq!(dx.mode, WriteMode::Overwrite, "sums are of what this launch writes");
+        let &CudaNormBelow { x, gamma, beta, saved, sums } = norm;
+        self.launch(dy, w, dx, sums, NormArgs { x, gamma, beta, saved })
     }
 
-    fn launch(&self, x: Address, w: Address, y: CudaGradient, statistics: Address) -> Command {
+    fn launch(&self, x: Address, w: Address, y: CudaGradient, partials: Address, norm: NormArgs) -> Command {
         let mut axis = self.axis;
         if y.mode == WriteMode::Accumulate {
             // Classes without taps have nothing to add; they are those of the highest residues.
@@ -123,7 +144,8 @@ impl Plan {
             x,
             w,
             y: y.at,
-            statistics,
+            partials,
+            norm,
             axis,
             clips: self.clips as i32,
             tiles: self.tiles as i32,
@@ -168,6 +190,11 @@ impl Plan {
         let (positions, origins, parts) = (ROWS * 4, ROWS * 16, 8 * self.width * size_of::<f32>());
         pipeline.max(staged) + positions + origins.max(parts)
     }
+}
+
+/// Of `n` clips of these extents: as many as clips if they have partial statistics, which are of one clip each.
+fn groups(n: usize, extents: [usize; 3]) -> usize {
+    if extents.iter().product::<usize>() < statistics::SMALLEST { 1 } else { n }
 }
 
 /// Whether 4 bf16 are all channels of a position: chunks of 16 bytes would hold two taps.
@@ -242,7 +269,7 @@ mod tests {
         let classes = |filter: usize, mode| {
             let p = Problem::new(2, 64, 128, [4, 8, 8], [filter; 3], [2; 3], [filter / 2; 3]).unwrap();
             let dx = CudaGradient { at: Address::NULL, mode };
-            match Plan::dgrad(&p, Precision::Bf16).gradient(Address::NULL, Address::NULL, dx) {
+            match Plan::dgrad(&p, Precision::Bf16).gradient(Address::NULL, Address::NULL, dx, None) {
                 Command::Kernel(launch) => launch.grid[2],
                 other => panic!("{other:?}"),
             }

@@ -1,11 +1,12 @@
-//! Small instances in two launches, large ones in four; the last one adds up γ's and β's gradients over clips.
+//! Small instances in two launches, large ones in four, or three if the sums of the gradient come with it; the last one
+//! adds up γ's and β's gradients over clips.
 
 use bytemuck::{Pod, Zeroable};
 
 use super::runs::{MERGE_THREADS, Runs};
 use super::{Activation, PAIR, Plan};
 use crate::device::{Address, Command, Launch};
-use crate::ops::{CudaBackward, CudaGradient, WriteMode};
+use crate::ops::{CudaBackward, CudaGradient, WriteMode, statistics};
 
 /// As the kernels take it.
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -41,7 +42,7 @@ impl Plan {
         self.clips * summed.runs() * self.vectors.pitch * PAIR
     }
 
-    /// What all launches share. Workspace holds partial sums of `summed` runs, if there are any, then totals.
+    /// What all launches share. Workspace holds partial sums of `summed` runs, if they are made here, then totals.
     fn backward_args(&self, io: &CudaBackward, summed: Option<&Runs>, runs: Runs) -> Args {
         let gradient = |i: usize| io.dx.get(i).copied().flatten().unwrap_or(UNWANTED);
         let (dx, dresidual) = (gradient(0), gradient(1));
@@ -54,7 +55,7 @@ impl Plan {
             gamma: io.params[0].master,
             beta: io.params[1].master,
             saved: io.saved,
-            partials: io.workspace,
+            partials: if io.dy_sums == Address::NULL { io.workspace } else { io.dy_sums },
             totals: self.totals(io, summed),
             dgamma: io.dparams[0].at,
             dbeta: io.dparams[1].at,
@@ -70,7 +71,8 @@ impl Plan {
 
     /// Where the totals of each clip are.
     pub(super) fn totals(&self, io: &CudaBackward, summed: Option<&Runs>) -> Address {
-        io.workspace.offset(summed.map_or(0, |summed| self.partial_sums_bytes(summed)))
+        let before = summed.filter(|_| io.dy_sums == Address::NULL);
+        io.workspace.offset(before.map_or(0, |summed| self.partial_sums_bytes(summed)))
     }
 
     /// From the sums of runs to the totals of each clip.
@@ -108,13 +110,16 @@ impl Plan {
             self.plan_parameters(io, None, commands);
             return;
         }
-        let sums = v.summed();
-        let kernel = v.pick(
-            "instance_norm_backward_sums_f32",
-            "instance_norm_backward_sums_bf16",
-            "instance_norm_backward_sums_bf16_narrow",
-        );
-        launch(commands, kernel, sums, 0, &self.backward_args(io, Some(&sums), sums));
+        let given = io.dy_sums != Address::NULL;
+        let sums = if given { v.held(statistics::TILE) } else { v.summed() };
+        if !given {
+            let kernel = v.pick(
+                "instance_norm_backward_sums_f32",
+                "instance_norm_backward_sums_bf16",
+                "instance_norm_backward_sums_bf16_narrow",
+            );
+            launch(commands, kernel, sums, 0, &self.backward_args(io, Some(&sums), sums));
+        }
         self.plan_totals(io, &sums, commands);
         if io.dx[0].is_some() {
             let kernel = v.pick(

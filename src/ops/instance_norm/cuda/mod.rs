@@ -50,12 +50,21 @@ impl CudaOp for Plan {
         self.clips * v.positions * v.pitch * v.precision.size()
     }
 
+    fn gradient_sums_bytes(&self) -> usize {
+        if self.activation == Activation::Relu {
+            statistics::bytes(self.clips, self.vectors.positions, self.vectors.pitch)
+        } else {
+            0
+        }
+    }
+
     /// Mean and reciprocal deviation of each instance, (N, pitch, 2).
     fn saved_bytes(&self) -> usize {
         self.pairs()
     }
 
-    /// Partial statistics forward, unless they come with the input; backward partial sums, and their totals.
+    /// Partial statistics forward, unless they come with the input; backward partial sums, unless they come with the
+    /// gradient, and their totals.
     fn workspace_bytes(&self, pass: Pass) -> usize {
         match pass {
             Pass::Forward => statistics::bytes(self.clips, self.vectors.positions, self.vectors.pitch),
