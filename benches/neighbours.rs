@@ -1,5 +1,5 @@
 //! Nearest neighbours at the size of a public data set: by default 4,000 queries among 10,000 videos of 9,216 numbers
-//! (C3D's block 5, max-pooled). Three runs, each printed when it ends: at this size one may take minutes.
+//! (C3D's block 5, max-pooled). Three runs.
 //!
 //! `cargo bench --bench neighbours [-- QUERIES GALLERY NUMBERS]`
 
