@@ -11,7 +11,7 @@ use crate::{Error, Result};
 /// Tables 1 (parts of the loss), 2 (augmentations) and 3 (backbones), and
 /// section 4.1's variant: each row is pretrained, fine-tuned and tested. Tables 4
 /// and 5 (UCF101's and HMDB51's figures): pretrained, then retrieval. And starts:
-/// untrained, SC, TC and HDC, frozen and fine-tuned. --train and
+/// untrained, SC, TC and HDC, by a linear probe and fine-tuned. --train and
 /// --test may be given several times, a pair a split; figures are means over
 /// them. Rows of equal settings share a pretraining run, those of other tables
 /// in the same folder too. DIR gets report.md, report.svg and rows/.
@@ -45,9 +45,6 @@ pub struct Args {
     /// One setting of fine-tuning, such as optim.lr=0.02 (repeatable)
     #[arg(long, value_name = "KEY=VALUE")]
     finetune_set: Vec<String>,
-    /// The same of rows with a frozen backbone alone, over --finetune-set (repeatable)
-    #[arg(long, value_name = "KEY=VALUE")]
-    frozen_set: Vec<String>,
     /// Print the report as one JSON object
     #[arg(long)]
     json: bool,
@@ -67,7 +64,7 @@ pub fn run(args: Args) -> Result<()> {
         data: args.data,
         splits,
         label: args.label,
-        tuning: Tuning { steps: args.finetune_steps, sets: args.finetune_set, frozen_sets: args.frozen_set },
+        tuning: Tuning { steps: args.finetune_steps, sets: args.finetune_set },
         command: study::command(),
     };
     let report = ablate(&options, |line| eprintln!("{line}"))?;

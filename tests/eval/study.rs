@@ -5,6 +5,11 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use hdc::data::Dataset;
+use hdc::data::evaluate::Clips;
+use hdc::eval::{EmbedOptions, Embedder, Pool, RetrievalSplit, Weights, linear_probe};
+use hdc::graph::Backend;
+
 use super::*;
 use command::{command, files};
 
@@ -191,7 +196,7 @@ fn a_table_of_classification_pretrains_fine_tunes_and_tests_and_goes_on() {
     );
     let first = hdc(root, &format!("{line} starts")).json();
     let all = rows(&root.join("study"));
-    // Each of SC, TC and HDC is pretrained once a seed, and fine-tuned frozen and whole.
+    // Each of SC, TC and HDC is pretrained once a seed, probed and fine-tuned.
     assert_eq!((all.len(), fs::read_dir(root.join("study/runs")).unwrap().count()), (16, 6));
     let finetuned = root.join("study/finetune");
     let tuned = |name: &str| finetuned.join(format!("starts-{name}-seed3-split1"));
@@ -200,12 +205,26 @@ fn a_table_of_classification_pretrains_fine_tunes_and_tests_and_goes_on() {
     let seen = hdc(root, &test).json()["splits"][0]["video_top1"].clone();
     let row = first["rows"].as_array().unwrap().iter().find(|r| r["name"] == "TC, fine-tuned").unwrap();
     assert_eq!((&row["seeds"][1][0], &row["seeds"][1][1]["top-1"]), (&3.into(), &seen));
-    for (name, frozen) in [("tc", false), ("frozen-tc", true), ("frozen-untrained", true), ("scratch", false)]
-    {
+    for name in ["tc", "scratch"] {
         let classify = Config::load(&tuned(name).join("config.toml")).unwrap().classify.unwrap();
-        assert_eq!(classify.frozen, frozen, "{name}");
-        assert_eq!(classify.start == "scratch", name == "frozen-untrained" || name == "scratch", "{name}");
+        assert_eq!((classify.frozen, classify.start == "scratch"), (false, name == "scratch"), "{name}");
     }
+    assert_eq!(fs::read_dir(&finetuned).unwrap().count(), 8, "a probe is no fine-tuning");
+    let config = Config::load(&tuned("scratch").join("config.toml")).unwrap();
+    let dataset = Dataset::open(&root.join("set")).unwrap();
+    let split = RetrievalSplit::lists(
+        &dataset,
+        &root.join("set/trainlist.txt"),
+        &root.join("set/testlist.txt"),
+        "motion",
+    );
+    let (weights, split) = (Weights::random(&config, 3).unwrap(), split.unwrap());
+    let options = EmbedOptions { pool: Pool::Gavg, clips: Clips::Spread(10), ..EmbedOptions::default() };
+    let mut embedder = Embedder::new(&weights, options, &Backend::Cpu).unwrap();
+    let vectors = embedder.embed(&dataset, &split.videos(), |_, _| {}).unwrap();
+    let row = &first["rows"][0];
+    assert_eq!(row["name"], "linear probe of an untrained network");
+    assert_eq!(row["seeds"][1][1]["top-1"].as_f64().unwrap(), linear_probe(&vectors, &split));
 
     // From the rows alone, but for one that was lost.
     let before = files(&root.join("study/rows"));

@@ -14,7 +14,7 @@ use super::{Cell, Figures, Outcome, Row, Settings, StudyOptions, Table, study};
 use crate::data::evaluate::Clips;
 use crate::data::{Dataset, atomic};
 use crate::eval::retrieve::{TOP, chance_at, hits};
-use crate::eval::{EmbedOptions, Embedder, RetrievalSplit, Weights};
+use crate::eval::{EmbedOptions, Embedder, Pool, RetrievalSplit, Weights, linear_probe, probe};
 use crate::train::{Config, Place, Resume};
 use crate::{Error, Result};
 
@@ -60,7 +60,7 @@ pub struct AblateReport {
     pub rows: Vec<Outcome>,
     /// The paper's figures of each row, in percent: one a data set, or of retrieval one a depth.
     pub paper: Vec<&'static [f64]>,
-    /// What a random ranking would reach, if the table is of retrieval.
+    /// What knowing nothing would reach: a random ranking, or always naming the most frequent class.
     pub chance: Figures,
     #[serde(skip)]
     text: String,
@@ -125,10 +125,10 @@ impl Bench<'_> {
                         .with("pretrained", row.pretrained)
                         .with_videos("test.videos", &self.dataset, queries)
                         .with("test.label", &self.options.label);
-                    settings = if table.retrieves() {
+                    settings = if table.retrieves() || row.probed {
                         settings.with("test.clips", study.clips)
                     } else {
-                        settings.with_all("finetune", Settings::of(&self.tuning(&config, row.frozen)?))
+                        settings.with_all("finetune", Settings::of(&self.tuning(&config)?))
                     };
                     let name = format!("{}-{}-seed{seed}-split{}", table.id(), row.id, split + 1);
                     rows.push(Row { name, settings, task: Task { row: *row, split, config } });
@@ -139,8 +139,8 @@ impl Bench<'_> {
     }
 
     /// How a row is fine-tuned.
-    fn tuning(&self, row: &Config, frozen: bool) -> Result<Config> {
-        self.options.tuning.config(row, &self.options.label, frozen)
+    fn tuning(&self, row: &Config) -> Result<Config> {
+        self.options.tuning.config(row, &self.options.label)
     }
 
     /// What determines a pretraining run.
@@ -152,18 +152,18 @@ impl Bench<'_> {
     }
 
     fn figures(&self, row: &Row<Task>) -> Result<Figures> {
-        let Task { row: TableRow { pretrained, .. }, split, config } = &row.task;
-        let study = &self.options.study;
+        let Task { row: TableRow { pretrained, probed, .. }, split, config } = &row.task;
+        let (study, retrieves) = (&self.options.study, self.options.table.retrieves());
         let pretrain = || self.runs.pretrain(config, &self.run_settings(config, *split));
         let run = pretrained.then(pretrain).transpose()?;
-        if !self.options.table.retrieves() {
+        if !retrieves && !probed {
             let place = Place {
                 out: study.out.join("finetune").join(&row.name),
                 resume: Resume::Auto,
                 threads: study.threads,
                 backend: study.backend.clone(),
             };
-            let (lists, tuning) = (&self.options.splits[*split], self.tuning(config, row.task.row.frozen)?);
+            let (lists, tuning) = (&self.options.splits[*split], self.tuning(config)?);
             let act = || classify(run.as_deref(), &tuning, lists, &self.dataset, &place);
             let top = self.runs.saving(|| study.on_threads(act))?;
             return Ok(Figures::from([(TOP_1.to_owned(), top)]));
@@ -173,10 +173,15 @@ impl Bench<'_> {
             None => Weights::random(config, config.train.seed)?,
         };
         study.on_threads(|| {
-            let embed = EmbedOptions { clips: Clips::Spread(study.clips), ..EmbedOptions::default() };
+            // A probe is of what the classifier of fine-tuning sees.
+            let pool = if *probed { Pool::Gavg } else { EmbedOptions::default().pool };
+            let embed = EmbedOptions { pool, clips: Clips::Spread(study.clips), ..EmbedOptions::default() };
             let mut embedder = Embedder::new(&weights, embed, &study.backend)?;
             let split = &self.splits[*split];
             let vectors = embedder.embed(&self.dataset, &split.videos(), |_, _| {})?;
+            if *probed {
+                return Ok(Figures::from([(TOP_1.to_owned(), linear_probe(&vectors, split))]));
+            }
             Ok(hits(&vectors, split).top.into_iter().map(|(k, v)| (format!("top {k}"), v)).collect())
         })
     }
@@ -197,7 +202,7 @@ impl Bench<'_> {
             splits: parts,
             rows: table_rows.iter().enumerate().map(outcome).collect(),
             paper: table_rows.iter().map(|row| row.paper).collect(),
-            chance: if table.retrieves() { self.chance() } else { Figures::new() },
+            chance: self.chance(),
             text: String::new(),
         };
         report.text = report.markdown(self.options);
@@ -205,7 +210,13 @@ impl Bench<'_> {
     }
 
     fn chance(&self) -> Figures {
-        let of = |split: &RetrievalSplit| TOP.map(|k| (format!("top {k}"), chance_at(split, k))).into();
+        let of = |split: &RetrievalSplit| {
+            if self.options.table.retrieves() {
+                TOP.map(|k| (format!("top {k}"), chance_at(split, k))).into()
+            } else {
+                Figures::from([(TOP_1.to_owned(), probe::majority(split))])
+            }
+        };
         mean(&self.splits.iter().map(of).collect::<Vec<_>>())
     }
 }
@@ -237,9 +248,17 @@ impl AblateReport {
                 study.clips
             )
         } else {
+            let probes = if table.rows().iter().any(|row| row.probed) {
+                let clips = study.clips;
+                format!(
+                    " Linear probe: fitted to the pooled block 5 of training videos, {clips} clips a video."
+                )
+            } else {
+                String::new()
+            };
             format!(
                 "Test videos whose class is the most probable one, clips and five crops averaged, after fine-tuning on the \
-                 training part ({}).",
+                 training part ({}).{probes}",
                 options.tuning
             )
         };
@@ -280,11 +299,9 @@ impl AblateReport {
                 lines.push(std::iter::once(name).chain(figures.iter().map(percent)).collect());
             }
         }
-        if retrieves {
-            let cell =
-                |c: &Column| percent(&(100.0 * self.chance.get(&c.figure).copied().unwrap_or_default()));
-            lines.push(std::iter::once("chance".into()).chain(columns.iter().map(cell)).collect());
-        }
+        let cell = |c: &Column| percent(&(100.0 * self.chance.get(&c.figure).copied().unwrap_or_default()));
+        let blank = paper.iter().map(|_| String::new());
+        lines.push(std::iter::once("chance".into()).chain(columns.iter().map(cell)).chain(blank).collect());
         markdown(&headings, &lines)
     }
 

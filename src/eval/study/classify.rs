@@ -18,8 +18,6 @@ pub struct Tuning {
     pub steps: Option<u64>,
     /// `section.key=value`, over the paper's settings of fine-tuning.
     pub sets: Vec<String>,
-    /// Over these, where the backbone is frozen.
-    pub frozen_sets: Vec<String>,
 }
 
 impl Tuning {
@@ -27,17 +25,14 @@ impl Tuning {
     ///
     /// # Errors
     /// Every fault in the settings.
-    pub(super) fn config(&self, row: &Config, label: &str, frozen: bool) -> Result<Config> {
+    pub(super) fn config(&self, row: &Config, label: &str) -> Result<Config> {
         let sources = Sources::fine_tuning().network_of(row, "the row").set("log.every=100");
         let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-        let frozen_sets = if frozen { &self.frozen_sets[..] } else { &[] };
         let mut config = self
             .sets
             .iter()
-            .chain(frozen_sets)
             .fold(sources, |sources, set| sources.set(set))
             .flag("classify.label", Some(label), "--label")
-            .flag("classify.frozen", frozen.then_some(true), "the row")
             .flag("train.steps", self.steps.map(number), "--finetune-steps")
             .flag("train.seed", Some(number(row.train.seed)), "--seeds")
             .resolve()?;
@@ -52,8 +47,7 @@ impl fmt::Display for Tuning {
             Some(steps) => write!(f, "{steps} steps")?,
             None => write!(f, "150 passes")?,
         }
-        self.sets.iter().try_for_each(|set| write!(f, ", {set}"))?;
-        self.frozen_sets.iter().try_for_each(|set| write!(f, ", {set} where frozen"))
+        self.sets.iter().try_for_each(|set| write!(f, ", {set}"))
     }
 }
 

@@ -23,7 +23,7 @@ pub enum Table {
     RetrievalHmdb51,
     /// Section 4.1: the temporal variant with and without spatial augmentation
     Variant,
-    /// No table of the paper: what a network starts from, with the backbone frozen and fine-tuned
+    /// No table of the paper: what a network starts from, by a linear probe and fine-tuned
     Starts,
 }
 
@@ -36,8 +36,8 @@ pub(super) struct TableRow {
     pub name: &'static str,
     /// Whether it is pretrained.
     pub pretrained: bool,
-    /// Whether the linear layer alone is trained on the classes.
-    pub frozen: bool,
+    /// Whether a linear probe of it is taken instead of fine-tuning.
+    pub probed: bool,
     /// Its settings, over those of the study.
     pub sets: &'static [&'static str],
     /// The paper's figures, in percent, in the order of [`Table::paper_headings`]; none where it has none.
@@ -51,17 +51,17 @@ const fn row(
     sets: &'static [&'static str],
     paper: &'static [f64],
 ) -> TableRow {
-    TableRow { id, name, pretrained: true, frozen: false, sets, paper }
+    TableRow { id, name, pretrained: true, probed: false, sets, paper }
 }
 
 /// A row without pretraining.
 const fn untrained(id: &'static str, name: &'static str, paper: &'static [f64]) -> TableRow {
-    TableRow { id, name, pretrained: false, frozen: false, sets: &[], paper }
+    TableRow { id, name, pretrained: false, probed: false, sets: &[], paper }
 }
 
-/// A row whose backbone is frozen.
-const fn frozen(row: TableRow) -> TableRow {
-    TableRow { frozen: true, ..row }
+/// A row of which a linear probe is taken.
+const fn probed(row: TableRow) -> TableRow {
+    TableRow { probed: true, ..row }
 }
 
 const LOSSES: [TableRow; 8] = [
@@ -119,10 +119,10 @@ const RETRIEVAL_HMDB51: [TableRow; 2] =
 const SC: &[&str] = &["loss.temporal=false"];
 const TC: &[&str] = &["loss.spatial=false"];
 const STARTS: [TableRow; 8] = [
-    frozen(untrained("frozen-untrained", "linear layer on an untrained backbone", &[])),
-    frozen(row("frozen-sc", "linear layer on SC", SC, &[])),
-    frozen(row("frozen-tc", "linear layer on TC", TC, &[])),
-    frozen(row("frozen-hdc", "linear layer on HDC", &[], &[])),
+    probed(untrained("probe-untrained", "linear probe of an untrained network", &[])),
+    probed(row("probe-sc", "linear probe of SC", SC, &[])),
+    probed(row("probe-tc", "linear probe of TC", TC, &[])),
+    probed(row("probe-hdc", "linear probe of HDC", &[], &[])),
     untrained("scratch", "trained from scratch", &[]),
     row("sc", "SC, fine-tuned", SC, &[]),
     row("tc", "TC, fine-tuned", TC, &[]),
@@ -217,7 +217,7 @@ mod tests {
                 let twin = rows[..i].iter().find(|r| r.id == row.id || r.name == row.name);
                 assert!(twin.is_none(), "{row:?}");
                 let same = rows[..i].iter().filter(|r| r.pretrained && row.pretrained);
-                let settings = |row: &TableRow| (config(row), row.frozen);
+                let settings = |row: &TableRow| (config(row), row.probed);
                 assert!(same.clone().all(|r| settings(r) != settings(row)), "{row:?}");
                 assert!(row.id.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'));
             }
