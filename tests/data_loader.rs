@@ -13,7 +13,7 @@ use hdc::data::{AugmentConfig, Batch, ClipConfig, Dataset, Loader, LoaderOptions
 
 fn options() -> LoaderOptions {
     LoaderOptions {
-        clip: ClipConfig { frames: 4, stride: 2, crop: 16, short_side: 20 },
+        clip: ClipConfig { frames: 4, stride: 2, crop: 16, short_side: 20, temporal_offset: 0 },
         augment: AugmentConfig::default(),
         batch: 4,
         seed: 9,

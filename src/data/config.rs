@@ -14,11 +14,15 @@ pub struct ClipConfig {
     pub crop: usize,
     /// Frames whose shorter side is larger are scaled down to this on loading, aspect kept; smaller ones stay.
     pub short_side: usize,
+    /// Frames that the temporal variant may start before or after the anchor, at most; 0: anywhere in the video, as in
+    /// the paper.
+    #[serde(default)]
+    pub temporal_offset: usize,
 }
 
 impl Default for ClipConfig {
     fn default() -> Self {
-        Self { frames: 16, stride: 1, crop: 112, short_side: 128 }
+        Self { frames: 16, stride: 1, crop: 112, short_side: 128, temporal_offset: 0 }
     }
 }
 
@@ -35,6 +39,12 @@ impl ClipConfig {
             if !(1..=65_535).contains(&value) {
                 faults.push(format!("clip.{key} = {value}: give a number from 1 to 65535"));
             }
+        }
+        if self.temporal_offset > 65_535 {
+            let value = self.temporal_offset;
+            faults.push(format!(
+                "clip.temporal_offset = {value}: give a number of frames up to 65535, or 0 for any"
+            ));
         }
         faults
     }

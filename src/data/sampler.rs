@@ -70,7 +70,7 @@ impl Sampler {
 
 /// First frame of a clip in a video of `length` frames: uniform over the places where the clip fits; in a
 /// shorter video, which loops, over all its frames. The anchor and the spatial variant share theirs; the
-/// temporal variant's is independent of it.
+/// temporal variant's is independent of it, or with [`ClipConfig::temporal_offset`] uniform over the places near it.
 pub fn window_start(
     seed: u64,
     epoch: u64,
@@ -79,11 +79,19 @@ pub fn window_start(
     length: usize,
     clip: &ClipConfig,
 ) -> usize {
-    let own = u64::from(role == Role::Temporal);
-    let mut stream = Stream::new("sampler.window", seed).fork(epoch).fork(sample).fork(own);
+    let windows = Stream::new("sampler.window", seed).fork(epoch).fork(sample);
     let reach = (clip.frames.max(1) - 1) * clip.stride + 1;
     let places = if length >= reach { length - reach + 1 } else { length };
-    stream.next_below(places as u64) as usize
+    let within = |own: u64, places: usize| windows.fork(own).next_below(places as u64) as usize;
+    match (role, clip.temporal_offset) {
+        (Role::Anchor | Role::Spatial, _) => within(0, places),
+        (Role::Temporal, 0) => within(1, places),
+        (Role::Temporal, offset) => {
+            let anchor = within(0, places);
+            let first = anchor.saturating_sub(offset);
+            first + within(1, (anchor + offset + 1).min(places) - first)
+        }
+    }
 }
 
 /// The frames of a clip; a video that ends before it begins again.
@@ -158,6 +166,20 @@ mod tests {
             equal += u32::from(start(sample, Role::Anchor) == start(sample, Role::Temporal));
         }
         assert!((60..140).contains(&equal), "{equal} of 3200 equal, 100 expected");
+    }
+
+    #[test]
+    fn a_temporal_variant_near_its_anchor_takes_every_place_there_and_no_other() {
+        let (length, near) = (47, ClipConfig { temporal_offset: 3, ..ClipConfig::default() }); // 32 places
+        let mut seen = HashSet::new();
+        for sample in 0..3200 {
+            let start = |role| window_start(3, 2, sample, role, length, &near);
+            let (anchor, temporal) = (start(Role::Anchor), start(Role::Temporal));
+            assert_eq!(anchor, window_start(3, 2, sample, Role::Anchor, length, &ClipConfig::default()));
+            assert!(anchor.abs_diff(temporal) <= 3 && temporal < 32, "{anchor} {temporal}");
+            seen.insert((anchor, temporal));
+        }
+        assert_eq!(seen.len(), 32 * 7 - 2 * (1 + 2 + 3), "all but those that leave the video");
     }
 
     #[test]

@@ -159,6 +159,7 @@ mod tests {
             ("clip.stride", ["0", "65536", "x"]),
             ("clip.crop", ["0", "65536", "1.5"]),
             ("clip.short_side", ["0", "65536", "true"]),
+            ("clip.temporal_offset", ["-1", "65536", "x"]),
             ("checkpoint.every", ["0", "-1", "1.5"]),
             ("checkpoint.keep", ["0", "-1", "x"]),
             ("log.every", ["0", "-1", "true"]),
