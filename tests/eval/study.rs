@@ -211,7 +211,7 @@ fn a_table_of_classification_pretrains_fine_tunes_and_tests_and_goes_on() {
     }
     assert_eq!(fs::read_dir(&finetuned).unwrap().count(), 8, "a probe is no fine-tuning");
     let config = Config::load(&tuned("scratch").join("config.toml")).unwrap();
-    let dataset = Dataset::open(&root.join("set")).unwrap();
+    let dataset = Dataset::open(root.join("set")).unwrap();
     let split = RetrievalSplit::lists(
         &dataset,
         &root.join("set/trainlist.txt"),
