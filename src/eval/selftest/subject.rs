@@ -280,8 +280,11 @@ impl Subject<'_> {
         let sums = plan.sums_norm_below() && first_input && before.is_none();
         let norm_sums = unwritten(if sums { norm_sums_bytes(dims) } else { 0 })?;
         let below = NormBelow::draw(dims);
-        let saved_below: Vec<f64> = below.saved.iter().flatten().copied().collect();
-        let saved_dims = [dims[0], 1, 2 * dims[dims.len() - 1]];
+        let pairs = below.saved.chunks_exact(below.gamma.len());
+        let saved_dims = [dims[0], 1, 2 * pitch(below.gamma.len())];
+        let saved_below: Vec<f64> = pairs
+            .flat_map(|clip| clip.iter().flatten().copied().chain(std::iter::repeat(0.0)).take(saved_dims[2]))
+            .collect();
         let norm = [
             holding(&encode(&below.x, dims, false, self.input))?,
             holding(&encode(&below.gamma, &[below.gamma.len()], true, Precision::F32))?,
