@@ -66,26 +66,37 @@ __device__ __forceinline__ float4 rounded<bf16>(float4 v) {
 
 constexpr int kParts = 8;  // of a tile, whose sums are added in their order: 16 rows each, whatever N and T
 
-// The mean of each column over the first `rows` rows, as they are stored, and the sum of squared deviations from it;
-// to[2 · column] and the next. `parts` has kParts · N floats. Two passes over the tile: none of it cancels.
-template <typename T, int N, int kThreads>
-__device__ __forceinline__ void store_statistics(const float* tile, float* parts, int rows, float* to, int columns) {
-    constexpr int kUnits = N / 4, kSlots = (kUnits + 7) / 8 * 8;  // a unit is four columns
-    constexpr int kTurns = (kParts * kSlots + kThreads - 1) / kThreads;
+// Threads by parts and units of four columns: calls run(turn, part, column) for each that is this thread's.
+template <int N, int kThreads>
+struct PartWalk {
+    static constexpr int kUnits = N / 4, kSlots = (kUnits + 7) / 8 * 8;
+    static constexpr int kTurns = (kParts * kSlots + kThreads - 1) / kThreads;
     static_assert(kSlots <= kThreads, "the first turn has the whole first part");
-    const auto each = [&](auto&& run) {
+
+    template <typename Run>
+    static __device__ __forceinline__ void each(Run&& run) {
 #pragma unroll
         for (int turn = 0; turn < kTurns; turn++) {
             const int task = threadIdx.x + turn * kThreads, part = task / kSlots, unit = task % kSlots;
             if (part < kParts && unit < kUnits) run(turn, part, unit * 4);
         }
-    };
-    const auto total = [&](int column) {
-        float4 sum = load4(parts + column);
+    }
+};
+
+// The sum of a column's parts, (kParts, N).
+template <int N>
+__device__ __forceinline__ float4 sum_parts(const float* parts, int column) {
+    float4 sum = load4(parts + column);
 #pragma unroll
-        for (int part = 1; part < kParts; part++) sum = sum + load4(parts + part * N + column);
-        return sum;
-    };
+    for (int part = 1; part < kParts; part++) sum = sum + load4(parts + part * N + column);
+    return sum;
+}
+
+// The mean of each column over the first `rows` rows, as they are stored, and the sum of squared deviations from it;
+// to[2 · column] and the next. `parts` has kParts · N floats. Two passes over the tile: none of it cancels.
+template <typename T, int N, int kThreads>
+__device__ __forceinline__ void store_statistics(const float* tile, float* parts, int rows, float* to, int columns) {
+    using Parts = PartWalk<N, kThreads>;
     const auto add_rows = [&](int part, int column, auto&& term) {
         constexpr int kPart = kRows / kParts;
         const int last = min(rows, (part + 1) * kPart);
@@ -95,12 +106,12 @@ __device__ __forceinline__ void store_statistics(const float* tile, float* parts
             sum = sum + term(rounded<T>(load4(tile + row * kStagedPitch<N> + column)));
         store4(parts + part * N + column, sum);
     };
-    float4 mean[kTurns];
-    each([&](int, int part, int column) { add_rows(part, column, [](float4 v) { return v; }); });
+    float4 mean[Parts::kTurns];
+    Parts::each([&](int, int part, int column) { add_rows(part, column, [](float4 v) { return v; }); });
     __syncthreads();
-    each([&](int turn, int, int column) { mean[turn] = total(column) * (1.0f / rows); });
+    Parts::each([&](int turn, int, int column) { mean[turn] = sum_parts<N>(parts, column) * (1.0f / rows); });
     __syncthreads();
-    each([&](int turn, int part, int column) {
+    Parts::each([&](int turn, int part, int column) {
         const float4 m = mean[turn];
         add_rows(part, column, [m](float4 v) {
             const float4 d = v + m * -1.0f;
@@ -110,7 +121,8 @@ __device__ __forceinline__ void store_statistics(const float* tile, float* parts
     __syncthreads();
     const int column = threadIdx.x * 4;
     if (column >= N || column >= columns) return;
-    const float4 m = mean[0], squares = total(column);  // unit threadIdx.x of the first part was this thread's
+    // Unit threadIdx.x of the first part was this thread's.
+    const float4 m = mean[0], squares = sum_parts<N>(parts, column);
     store4(to + column * 2, make_float4(m.x, squares.x, m.y, squares.y));
     store4(to + column * 2 + 4, make_float4(m.z, squares.z, m.w, squares.w));
 }

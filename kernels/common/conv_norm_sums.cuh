@@ -21,24 +21,16 @@ struct NormBelow {
 template <typename T, int N, int kThreads>
 __device__ __forceinline__ void store_norm_sums(float* tile, int position, int rows, const NormBelow& norm, int clip,
                                                 int first, int pitch, float* to) {
-    constexpr int kUnits = N / 4, kSlots = (kUnits + 7) / 8 * 8;  // a unit is four columns
-    constexpr int kTurns = (kParts * kSlots + kThreads - 1) / kThreads, kPart = kRows / kParts;
-    const auto each = [&](auto&& run) {
-#pragma unroll
-        for (int turn = 0; turn < kTurns; turn++) {
-            const int task = threadIdx.x + turn * kThreads, part = task / kSlots, unit = task % kSlots;
-            if (part < kParts && unit < kUnits) run(turn, part, unit * 4);
-        }
-    };
+    using Parts = PartWalk<N, kThreads>;
     const float* const saved = norm.saved + (size_t)clip * pitch * 2;
-    float sum_g[kTurns][4] = {}, sum_gx[kTurns][4] = {};
-    each([&](int turn, int part, int column) {
-        const int channel = first + column, last = min(rows, (part + 1) * kPart);
+    float sum_g[Parts::kTurns][4] = {}, sum_gx[Parts::kTurns][4] = {};
+    Parts::each([&](int turn, int part, int column) {
+        const int channel = first + column, last = min(rows, (part + 1) * (kRows / kParts));
         if (channel >= pitch) return;
         const Norm<4> of = load_norm<4>(saved + channel * 2, norm.gamma + channel, norm.beta + channel);
         const T* const from = static_cast<const T*>(norm.x) + (size_t)position * pitch + channel;
 #pragma unroll 4
-        for (int row = part * kPart; row < last; row++) {
+        for (int row = part * (kRows / kParts); row < last; row++) {
             const Channels<T, 4> x = load_channels_once<4>(from + row * pitch);
             const float4 dy = rounded<T>(load4(tile + row * kStagedPitch<N> + column));
             const float each_dy[4] = {dy.x, dy.y, dy.z, dy.w};
@@ -51,7 +43,7 @@ __device__ __forceinline__ void store_norm_sums(float* tile, int position, int r
         }
     });
     __syncthreads();  // the tile has been read
-    each([&](int turn, int part, int column) {
+    Parts::each([&](int turn, int part, int column) {
         float* const g = tile + part * N + column;
         store4(g, make_float4(sum_g[turn][0], sum_g[turn][1], sum_g[turn][2], sum_g[turn][3]));
         store4(g + kParts * N, make_float4(sum_gx[turn][0], sum_gx[turn][1], sum_gx[turn][2], sum_gx[turn][3]));
@@ -59,12 +51,7 @@ __device__ __forceinline__ void store_norm_sums(float* tile, int position, int r
     __syncthreads();
     const int column = threadIdx.x * 4;
     if (column >= N || first + column >= pitch) return;
-    float4 g = load4(tile + column), gx = load4(tile + kParts * N + column);
-#pragma unroll
-    for (int part = 1; part < kParts; part++) {
-        g = g + load4(tile + part * N + column);
-        gx = gx + load4(tile + (kParts + part) * N + column);
-    }
+    const float4 g = sum_parts<N>(tile, column), gx = sum_parts<N>(tile + kParts * N, column);
     float mean[4], rstd[4];
     load_pairs(saved + (first + column) * 2, mean, rstd);
     store4(to + column * 2, make_float4(g.x, gx.x * rstd[0], g.y, gx.y * rstd[1]));

@@ -3,6 +3,7 @@
 pub mod augmentation;
 pub mod classification;
 pub mod contrast;
+mod norm_below;
 pub mod optimiser;
 pub mod problems;
 mod subject;

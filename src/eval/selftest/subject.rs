@@ -4,11 +4,12 @@
 
 use std::sync::Arc;
 
+use super::norm_below::{HeldNorm, NormBelow};
 use crate::device::{Address, Command, Device, Memory, Stream};
 use crate::graph::cuda_tensor::{from_device, to_device};
 use crate::ops::{
-    Backward, CudaBackward, CudaForward, CudaGradient, CudaNormBelow, CudaParam, Forward, Gradient, Op, Pass,
-    Precision, WriteMode, pitch, statistics,
+    Backward, CudaBackward, CudaForward, CudaGradient, CudaParam, Forward, Gradient, Op, Pass, Precision,
+    WriteMode, pitch, statistics,
 };
 use crate::tensor::random::Stream as Random;
 
@@ -55,36 +56,6 @@ struct Feed {
     dy: Vec<f64>,
 }
 
-/// A norm with a ReLU of which an operation's first input is said to come: its own input, scale, shift, and the mean and
-/// reciprocal deviation of each clip and channel. All are eighths, so that no mask hangs on a rounding.
-struct NormBelow {
-    x: Vec<f64>,
-    gamma: Vec<f64>,
-    beta: Vec<f64>,
-    saved: Vec<[f64; 2]>,
-}
-
-impl NormBelow {
-    fn draw(dims: &[usize]) -> Self {
-        let (clips, channels) = (dims[0], dims[dims.len() - 1]);
-        let eighths = |name: &str, n: usize| -> Vec<f64> {
-            let mut stream = Random::new(name, 3);
-            (0..n).map(|_| stream.next_below(33) as f64 / 8.0 - 2.0).collect()
-        };
-        let of = |name: &str| eighths(name, clips * channels);
-        Self {
-            x: eighths("below", dims.iter().product()),
-            gamma: eighths("gamma", channels),
-            beta: eighths("beta", channels),
-            saved: of("mean")
-                .into_iter()
-                .zip(of("rstd").into_iter().map(f64::abs))
-                .map(<[f64; 2]>::from)
-                .collect(),
-        }
-    }
-}
-
 /// What a run of an operation left on the device.
 #[derive(PartialEq)]
 struct Outcome {
@@ -127,7 +98,7 @@ pub fn round(precision: Precision, v: f64) -> f64 {
 }
 
 /// Values as a device holds them: the last axis, and the first one of a parameter with several, at their pitch.
-fn encode(values: &[f64], dims: &[usize], param: bool, precision: Precision) -> Vec<u8> {
+pub(super) fn encode(values: &[f64], dims: &[usize], param: bool, precision: Precision) -> Vec<u8> {
     let mut values: Vec<f32> = values.iter().map(|&v| v as f32).collect();
     if param && dims.len() > 1 {
         values.resize(values.len() / dims[0] * pitch(dims[0]), 0.0);
@@ -276,29 +247,11 @@ impl Subject<'_> {
         let workspace = scratch(plan.workspace_bytes(Pass::Backward))?;
         let gradient = |m: &Memory| CudaGradient { at: m.address(), mode };
         let wanted = |i: usize| i > 0 || first_input;
-        let dims = shapes[0].dims();
-        let sums = plan.sums_norm_below() && first_input && before.is_none();
-        let norm_sums = unwritten(if sums { norm_sums_bytes(dims) } else { 0 })?;
-        let below = NormBelow::draw(dims);
-        let pairs = below.saved.chunks_exact(below.gamma.len());
-        let saved_dims = [dims[0], 1, 2 * pitch(below.gamma.len())];
-        let saved_below: Vec<f64> = pairs
-            .flat_map(|clip| clip.iter().flatten().copied().chain(std::iter::repeat(0.0)).take(saved_dims[2]))
-            .collect();
-        let norm = [
-            holding(&encode(&below.x, dims, false, self.input))?,
-            holding(&encode(&below.gamma, &[below.gamma.len()], true, Precision::F32))?,
-            holding(&encode(&below.beta, &[below.beta.len()], true, Precision::F32))?,
-            holding(&encode(&saved_below, &saved_dims, false, Precision::F32))?,
-        ];
-        let [x, gamma, beta, saved_norm] = norm.each_ref().map(Memory::address);
-        let norm_below = (norm_sums.bytes() > 0).then(|| CudaNormBelow {
-            x,
-            gamma,
-            beta,
-            saved: saved_norm,
-            sums: norm_sums.address(),
-        });
+        let summed = plan.sums_norm_below() && first_input && before.is_none();
+        let below = summed
+            .then(|| NormBelow::draw(shapes[0].dims()).hold(device, self.input))
+            .transpose()
+            .map_err(fault)?;
         let given = |wanted: bool, m: &Memory| if wanted { m.address() } else { Address::NULL };
         let mut commands = vec![];
         plan.backward(
@@ -309,7 +262,7 @@ impl Subject<'_> {
                 saved: address(&saved),
                 dy: dy.address(),
                 dy_sums: Address::NULL,
-                norm_below,
+                norm_below: below.as_ref().and_then(HeldNorm::wanted),
                 dx: dx.iter().enumerate().map(|(i, m)| wanted(i).then(|| gradient(m))).collect(),
                 dparams: dparams.iter().map(gradient).collect(),
                 workspace: address(&workspace),
@@ -321,7 +274,7 @@ impl Subject<'_> {
         Ok(Outcome {
             output: contents(&output)?,
             statistics: contents(&output_statistics)?,
-            norm_sums: contents(&norm_sums)?,
+            norm_sums: below.as_ref().map_or(Ok(vec![]), |b| contents(&b.sums))?,
             dx: dx.iter().enumerate().map(written).collect::<Result<_, Fault>>()?,
             dparams: dparams.iter().map(contents).collect::<Result<_, Fault>>()?,
         })
@@ -463,16 +416,8 @@ impl Subject<'_> {
         let shape = &self.op.input_shapes()[0];
         let dims = shape.dims();
         let dx = decode(&got.dx[0], dims, false, self.input)?;
-        let (below, channels) = (NormBelow::draw(dims), dims[dims.len() - 1]);
-        let sums = |column: &[(usize, f64)], clip: usize| {
-            column.iter().fold([0.0; 2], |[g, gx], &(at, dy)| {
-                let (channel, x) = (at % channels, below.x[at]);
-                let [mean, rstd] = below.saved[clip * channels + channel];
-                let normalised = (x - mean) * rstd;
-                let let_through = normalised * below.gamma[channel] + below.beta[channel] > 0.0;
-                if let_through { [g + dy, gx + dy * normalised] } else { [g, gx] }
-            })
-        };
+        let below = NormBelow::draw(dims);
+        let sums = |column: &[(usize, f64)], clip: usize| below.sums(column, clip);
         self.check_partials("sums of a norm below", dims, &dx, &got.norm_sums, kind, sums)
     }
 
@@ -508,10 +453,4 @@ impl Subject<'_> {
         let got: Vec<f64> = got.into_iter().map(f64::from).collect();
         self.compare(what, &got, &wanted, Precision::F32, kind, 0.0)
     }
-}
-
-/// Bytes of the partial sums of a norm with such an output.
-fn norm_sums_bytes(dims: &[usize]) -> usize {
-    let (clips, channels) = (dims[0], dims[dims.len() - 1]);
-    statistics::bytes(clips, dims[1..dims.len() - 1].iter().product(), channels)
 }
