@@ -42,6 +42,9 @@ pub struct Args {
     /// Seed of the synthetic set
     #[arg(long, default_value_t = 0, conflicts_with = "data")]
     data_seed: u64,
+    /// Only these rows, such as untrained,TC-at-3-4-5
+    #[arg(long, value_name = "ROW,…", value_delimiter = ',')]
+    rows: Vec<String>,
     /// The block in the picture; the report has all
     #[arg(long, value_name = "3|4|5", default_value_t = 4, value_parser = clap::value_parser!(u8).range(3..=5))]
     block: u8,
@@ -62,6 +65,7 @@ pub fn run(args: Args) -> Result<()> {
         videos: args.videos,
         data_seed: args.data_seed,
         labels: args.labels,
+        rows: args.rows,
         block: args.block.into(),
         command: study::command(),
     };

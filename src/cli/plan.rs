@@ -11,19 +11,21 @@ use crate::models::{Backbone, ModelConfig};
 use crate::ops::{self, Pass};
 use crate::optim::OptimConfig;
 use crate::tensor::Real;
-use crate::train::cuda::CudaNetworkPlan;
+use crate::train::cuda::{CudaBatch, CudaNetworkPlan};
 use crate::train::objective::LossConfig;
-use crate::train::{NetworkPlan, StepBytes};
+use crate::train::{Classifier, ClassifyConfig, Criterion, NetworkPlan, StepBytes};
 use crate::{Error, Result};
 
 /// Show memory and arithmetic of a training step before running it
 ///
 /// Lists every node of the backbone for one chunk of clips: extents, bytes kept
 /// and of scratch, FLOPs forward and backward; then the exact peak of the whole
-/// step. With --memory, picks the largest chunk that fits.
+/// step. With --memory, picks the largest chunk that fits. A step is one of
+/// pretraining, or with --classes one of fine-tuning.
 ///
 /// Examples:
 ///   hdc plan --backbone c3d --clips 384 --memory 16GB
+///   hdc plan --backbone c3d --clips 32 --classes 101
 ///   hdc plan --backbone r21d10 --clips 384 --device cuda --precision bf16 --memory 80GB
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
@@ -31,9 +33,15 @@ pub struct Args {
     /// Which backbone
     #[arg(long, value_enum)]
     backbone: Backbone,
-    /// Clips of a step: three for each video
-    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(3..))]
+    /// Clips of a step: in pretraining three for each video
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..))]
     clips: u32,
+    /// Plan fine-tuning, to this many classes
+    #[arg(long, value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
+    classes: Option<u32>,
+    /// Of fine-tuning: train the linear layer alone
+    #[arg(long, requires = "classes")]
+    frozen: bool,
     /// Frames of a clip
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..))]
     frames: u32,
@@ -93,10 +101,10 @@ struct Report {
 
 /// Runs `hdc plan`.
 pub fn run(args: Args) -> Result<()> {
-    if !args.clips.is_multiple_of(3) {
+    if args.classes.is_none() && !args.clips.is_multiple_of(3) {
         return Err(Error::usage(
             format!("--clips {} is not a multiple of 3", args.clips),
-            "a video gives three clips: anchor, spatial and temporal variant",
+            "a video gives three clips: anchor, spatial and temporal variant; to plan fine-tuning, add --classes",
         ));
     }
     let limit = args.memory.as_deref().map(parse_size).transpose()?;
@@ -138,11 +146,35 @@ fn extents(args: &Args) -> [usize; 3] {
     [args.frames, args.crop, args.crop].map(|e| e as usize)
 }
 
+/// The classifier of a fine-tuning step.
+fn classify(args: &Args) -> Option<ClassifyConfig> {
+    let classes = (0..args.classes?).map(|i| i.to_string()).collect();
+    Some(ClassifyConfig { classes, frozen: args.frozen, ..Default::default() })
+}
+
 fn on_cpu<T: Real>(args: &Args, limit: Option<usize>) -> Result<Report> {
-    let (model, loss, videos) = (model(args), LossConfig::default(), args.clips as usize / 3);
+    let (model, clips, extents) = (model(args), args.clips as usize, extents(args));
+    match classify(args) {
+        Some(classify) => fitted_on_cpu(args, limit, |chunk| {
+            NetworkPlan::<T, Classifier<T>>::classifier(&model, &classify, clips, extents, chunk)
+        }),
+        None => {
+            let loss = LossConfig::default();
+            fitted_on_cpu(args, limit, |chunk| {
+                NetworkPlan::<T>::new(&model, &loss, clips / 3, extents, chunk)
+            })
+        }
+    }
+}
+
+fn fitted_on_cpu<T: Real, C: Criterion<T>>(
+    args: &Args,
+    limit: Option<usize>,
+    with: impl Fn(Option<usize>) -> Result<NetworkPlan<T, C>>,
+) -> Result<Report> {
     let plan = match limit {
-        Some(limit) => NetworkPlan::<T>::within(&model, &loss, videos, extents(args), limit)?,
-        None => NetworkPlan::<T>::new(&model, &loss, videos, extents(args), args.chunk.map(|c| c as usize))?,
+        Some(limit) => NetworkPlan::fitting(limit, with)?,
+        None => with(args.chunk.map(|c| c as usize))?,
     };
     Ok(Report {
         backbone: args.backbone.name(),
@@ -156,16 +188,24 @@ fn on_cpu<T: Real>(args: &Args, limit: Option<usize>) -> Result<Report> {
 }
 
 fn on_cuda(args: &Args, precision: ops::Precision, limit: Option<usize>) -> Result<Report> {
-    let (model, loss, videos) = (model(args), LossConfig::default(), args.clips as usize / 3);
+    let (model, clips, extents) = (model(args), args.clips as usize, extents(args));
     let optim = OptimConfig::default();
+    let classify = classify(args);
+    let with = |chunk| match &classify {
+        Some(classify) => {
+            let batch = CudaBatch { clips, extents, precision };
+            CudaNetworkPlan::classifier(&model, classify, &optim, batch, chunk)
+        }
+        None => {
+            let loss = LossConfig::default();
+            CudaNetworkPlan::new(&model, &loss, &optim, precision, clips / 3, extents, chunk)
+        }
+    };
     let gpu = || Some(driver().ok()??.gpus.first()?.memory);
     let limit = limit.or_else(|| if args.chunk.is_none() { gpu() } else { None });
-    let chunk = args.chunk.map(|c| c as usize);
     let plan = match limit {
-        Some(limit) => {
-            CudaNetworkPlan::within(&model, &loss, &optim, precision, videos, extents(args), limit)?
-        }
-        None => CudaNetworkPlan::new(&model, &loss, &optim, precision, videos, extents(args), chunk)?,
+        Some(limit) => CudaNetworkPlan::fitting(limit, with)?,
+        None => with(args.chunk.map(|c| c as usize))?,
     };
     Ok(Report {
         backbone: args.backbone.name(),
@@ -221,7 +261,7 @@ fn print(out: &mut impl Write, r: &Report) -> std::io::Result<()> {
     writeln!(out, "{}: {} clips a step, {} at a time", r.backbone, r.clips, r.chunk)?;
     writeln!(out, "  activations, gradients, scratch  {:>12}", megabytes(r.bytes.arena))?;
     writeln!(out, "  weights, gradients, momentum     {:>12}", megabytes(r.bytes.parameters))?;
-    writeln!(out, "  slot vectors and loss            {:>12}", megabytes(r.bytes.objective))?;
+    writeln!(out, "  outputs and loss                 {:>12}", megabytes(r.bytes.objective))?;
     writeln!(out, "  peak                             {:>12}", megabytes(r.peak_bytes))?;
     writeln!(out, "  FLOPs of a step                  {:>9.2} GF", r.flops as f64 / 1e9)
 }

@@ -16,6 +16,8 @@ pub(crate) struct Windows {
     pub kernel: [usize; 3],
     pub stride: [usize; 3],
     pub pad: [usize; 3],
+    /// For each axis and input, [`Self::holding`]: looked up far more often than there is time to divide.
+    holding: [Vec<(u32, u32)>; 3],
 }
 
 /// As kernels take it (`kernels/common/windows.cuh`).
@@ -70,8 +72,14 @@ impl Windows {
                 "use larger clips (more frames or a larger crop)",
             );
         }
-        let output = std::array::from_fn(|i| (input[i] + 2 * pad[i] - kernel[i]) / stride[i] + 1);
-        Ok(Self { input, output, kernel, stride, pad })
+        let output: [usize; 3] = std::array::from_fn(|i| (input[i] + 2 * pad[i] - kernel[i]) / stride[i] + 1);
+        let holding = std::array::from_fn(|axis: usize| {
+            let (k, s, p) = (kernel[axis], stride[axis], pad[axis]);
+            let first = |i: usize| if i + p < k { 0 } else { (i + p - k) / s + 1 };
+            let end = |i: usize| ((i + p) / s + 1).min(output[axis]);
+            (0..input[axis]).map(|i| (first(i) as u32, end(i) as u32)).collect()
+        });
+        Ok(Self { input, output, kernel, stride, pad, holding })
     }
 
     /// Positions of the input of one clip.
@@ -104,9 +112,14 @@ impl Windows {
     /// Outputs on axis `axis` whose window holds input `i`.
     #[inline(always)]
     pub fn holding(&self, axis: usize, i: usize) -> Range<usize> {
-        let (k, s, i) = (self.kernel[axis], self.stride[axis], i + self.pad[axis]);
-        let first = if i < k { 0 } else { (i - k) / s + 1 };
-        first..(i / s + 1).min(self.output[axis])
+        let (first, end) = self.holding[axis][i];
+        first as usize..end as usize
+    }
+
+    /// The tap through which output `o` on axis `axis`, one of those that hold input `i`, reads it.
+    #[inline(always)]
+    pub fn tap(&self, axis: usize, i: usize, o: usize) -> usize {
+        i + self.pad[axis] - o * self.stride[axis]
     }
 
     /// Whether each input lies in at most one window.

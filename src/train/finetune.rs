@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
 
 use super::checkpoint::Checkpoint;
-use super::classifier::{Classifier, Feed};
+use super::classifier::Feed;
 use super::config::{ClassifyConfig, Config};
 use super::cuda::{CudaBatch, CudaNetworkPlan, CudaRun, CudaTrainStep};
 use super::network::NetworkPlan;
@@ -16,7 +16,6 @@ use super::session::{Material, Place, open_data};
 use super::step::{TrainState, TrainStep};
 use crate::data::lists::{self, Labelled, Part, Split};
 use crate::data::{Dataset, Loader};
-use crate::device::{host, require_memory};
 use crate::graph::Backend;
 use crate::tensor::NamedTensor;
 use crate::{Error, Result};
@@ -246,7 +245,10 @@ fn step(
     let feed = Feed::new(class_of, classify.dropout, seed);
     match backend {
         Backend::Cpu => {
-            let plan = plan(config, classify)?;
+            let (clips, extents) = (config.train.batch, config.extents());
+            let plan = NetworkPlan::for_this_machine(config.train.chunk, |chunk| {
+                NetworkPlan::classifier(&config.model, classify, clips, extents, chunk)
+            })?;
             let mut step = TrainStep::new(plan, &config.clip, init, optim, total_steps, seed);
             step.criterion_mut().set_feed(feed);
             Ok(Box::new(step))
@@ -271,25 +273,4 @@ fn step(
             Ok(Box::new(CudaTrainStep::new(device, plan, &run)?))
         }
     }
-}
-
-/// The network, encoded in the configured chunk, or in the largest that takes no more than most of the memory that is free.
-fn plan(config: &Config, classify: &ClassifyConfig) -> Result<NetworkPlan<f32, Classifier<f32>>> {
-    let (model, clips, extents) = (&config.model, config.train.batch, config.extents());
-    let with = |chunk| NetworkPlan::classifier(model, classify, clips, extents, chunk);
-    let plan = match (config.train.chunk, host().available_memory) {
-        (0, free) => {
-            let most = free.map_or(usize::MAX, |free| (free / 5 * 4) as usize);
-            let mut plan = with(None)?;
-            while plan.bytes().total() > most && plan.chunk() > 1 {
-                plan = with(Some(plan.chunk().div_ceil(2)))?;
-            }
-            plan
-        }
-        (chunk, _) => with(Some(chunk))?,
-    };
-    let what = format!("a step with {} of its {} clips at a time", plan.chunk(), plan.clips());
-    let hint = "lower train.batch, train.chunk, clip.crop, clip.frames or model.width";
-    require_memory(&what, plan.bytes().total(), hint)?;
-    Ok(plan)
 }

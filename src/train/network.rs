@@ -7,6 +7,7 @@ use super::config::ClassifyConfig;
 use super::criterion::{Criterion, Losses};
 use super::objective::{LossConfig, Objective, roles};
 use crate::Result;
+use crate::device::{host, require_memory};
 use crate::graph::{Executor, Graph, MemoryPlan, ParamLayout};
 use crate::models::{self, ModelConfig};
 use crate::ops::{Pass, WriteMode};
@@ -70,25 +71,6 @@ impl<T: Real> NetworkPlan<T> {
         let memory = MemoryPlan::new(&graph, true);
         Ok(Self { memory, graph, criterion: objective, layout, clips, chunk, trained: true })
     }
-
-    /// With the largest chunk, of those got by halving the batch, that takes at most `memory` bytes; with one
-    /// clip if even that takes more.
-    ///
-    /// # Errors
-    /// Extents that do not fit the backbone.
-    pub fn within(
-        model: &ModelConfig,
-        loss: &LossConfig,
-        videos: usize,
-        extents: [usize; 3],
-        memory: usize,
-    ) -> Result<Self> {
-        let mut plan = Self::new(model, loss, videos, extents, None)?;
-        while plan.bytes().total() > memory && plan.chunk > 1 {
-            plan = Self::new(model, loss, videos, extents, Some(plan.chunk.div_ceil(2)))?;
-        }
-        Ok(plan)
-    }
 }
 
 impl<T: Real> NetworkPlan<T, Classifier<T>> {
@@ -116,6 +98,39 @@ impl<T: Real> NetworkPlan<T, Classifier<T>> {
 }
 
 impl<T: Real, C: Criterion<T>> NetworkPlan<T, C> {
+    /// The largest of the plans that `with` makes for the whole batch, half of it, a quarter … that takes at most `memory`
+    /// bytes; that of one clip if even that takes more.
+    ///
+    /// # Errors
+    /// Those of `with`.
+    pub fn fitting(memory: usize, with: impl Fn(Option<usize>) -> Result<Self>) -> Result<Self> {
+        let mut plan = with(None)?;
+        while plan.bytes().total() > memory && plan.chunk > 1 {
+            plan = with(Some(plan.chunk.div_ceil(2)))?;
+        }
+        Ok(plan)
+    }
+
+    /// The plan that `with` makes for `chunk` clips at a time; for 0, for as many as take no more than most of the memory
+    /// that this machine has free.
+    ///
+    /// # Errors
+    /// Those of `with`; more than there is memory.
+    pub(super) fn for_this_machine(
+        chunk: usize,
+        with: impl Fn(Option<usize>) -> Result<Self>,
+    ) -> Result<Self> {
+        let plan = match (chunk, host().available_memory) {
+            (0, Some(free)) => Self::fitting((free / 5 * 4) as usize, with),
+            (0, None) => with(None),
+            (chunk, _) => with(Some(chunk)),
+        }?;
+        let what = format!("a step with {} of its {} clips at a time", plan.chunk, plan.clips);
+        let hint = "lower train.chunk, train.batch, clip.crop, clip.frames or model.width; `hdc plan` shows what takes how much";
+        require_memory(&what, plan.bytes().total(), hint)?;
+        Ok(plan)
+    }
+
     /// The encoder for one chunk.
     pub fn graph(&self) -> &Graph<T> {
         &self.graph

@@ -11,7 +11,6 @@ use super::session::{Material, Place, open_data};
 use super::step::TrainStep;
 use crate::data::lists::{Part, Split, aliases};
 use crate::data::{Dataset, Loader};
-use crate::device::{host, require_memory};
 use crate::graph::Backend;
 use crate::{Error, Result};
 
@@ -51,12 +50,16 @@ fn step(
     total_steps: u64,
 ) -> Result<Box<dyn Step>> {
     let (init, optim, seed) = (config.model.init, &config.optim, config.train.seed);
+    let (model, loss, extents) = (&config.model, &config.loss, config.extents());
+    let videos_a_step = config.train.batch;
     match backend {
         Backend::Cpu => {
-            Ok(Box::new(TrainStep::new(plan(config)?, &config.clip, init, optim, total_steps, seed)))
+            let plan = NetworkPlan::for_this_machine(config.train.chunk, |chunk| {
+                NetworkPlan::new(model, loss, videos_a_step, extents, chunk)
+            })?;
+            Ok(Box::new(TrainStep::new(plan, &config.clip, init, optim, total_steps, seed)))
         }
         Backend::Cuda(device, precision) => {
-            let (loss, videos_a_step) = (&config.loss, config.train.batch);
             let run = CudaRun {
                 clip: &config.clip,
                 windows: videos_a_step * if loss.temporal { 2 } else { 1 },
@@ -67,30 +70,12 @@ fn step(
                 seed,
                 feed: None,
             };
-            let (model, extents) = (&config.model, config.extents());
             let plan = run.plan(device, config.train.chunk, |chunk| {
                 CudaNetworkPlan::new(model, loss, optim, *precision, videos_a_step, extents, chunk)
             })?;
             Ok(Box::new(CudaTrainStep::new(device, plan, &run)?))
         }
     }
-}
-
-/// The network of a configuration, encoded in the configured chunk, or in the largest that takes no more than
-/// most of the memory that is free.
-fn plan(config: &Config) -> Result<NetworkPlan<f32>> {
-    let (model, loss, videos) = (&config.model, &config.loss, config.train.batch);
-    let extents = config.extents();
-    let plan = match (config.train.chunk, host().available_memory) {
-        (0, Some(free)) => NetworkPlan::within(model, loss, videos, extents, (free / 5 * 4) as usize),
-        (0, None) => NetworkPlan::new(model, loss, videos, extents, None),
-        (chunk, _) => NetworkPlan::new(model, loss, videos, extents, Some(chunk)),
-    }?;
-    let what = format!("a step with {} of its {} clips at a time", plan.chunk(), plan.clips());
-    let hint =
-        "lower train.chunk, clip.crop, clip.frames or model.width; `hdc plan` shows what takes how much";
-    require_memory(&what, plan.bytes().total(), hint)?;
-    Ok(plan)
 }
 
 /// The numbers of the videos to train on, in the order of the data set.

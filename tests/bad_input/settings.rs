@@ -58,6 +58,8 @@ fn other_commands_check_their_words_as_well() {
         ("synth s --seed -1", 2, &["'-1'"]),
         ("plan --backbone c4d", 2, &["'c4d'", "r21d10"]),
         ("plan --backbone c3d --clips 4", 2, &["--clips 4", "multiple of 3"]),
+        ("plan --backbone c3d --classes 1", 2, &["--classes", "1 is not in 2"]),
+        ("plan --backbone c3d --frozen", 2, &["--classes"]),
         ("plan --backbone c3d --width nan", 2, &["model.width NaN", "1/64"]),
         ("plan --backbone c3d --memory 3parsecs", 2, &["--memory \"3parsecs\"", "800MB"]),
         ("plan --backbone c3d --memory 1MB", 2, &["more than --memory 1.0 MB", "fewer clips"]),

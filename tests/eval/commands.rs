@@ -76,6 +76,22 @@ fn a_plan_is_what_a_step_takes() {
     let doubled = bytes("--precision f64")["bytes"]["parameters"].as_u64().unwrap();
     assert_eq!(doubled, 2 * bytes("")["bytes"]["parameters"].as_u64().unwrap());
 
+    // A step of fine-tuning: one clip for each video, and of a frozen backbone forward alone.
+    for device in ["cpu", "cuda"] {
+        let plan = |more: &str| {
+            let look = "--backbone c3d --width 0.125 --frames 8 --crop 48 --clips 7 --chunk 7";
+            hdc(dir.path(), &format!("plan {look} --device {device} --json --classes {more}")).json()
+        };
+        let (tuned, probed) = (plan("101"), plan("101 --frozen"));
+        assert_eq!((&tuned["clips"], &tuned["chunk"]), (&7.into(), &7.into()));
+        let of = |plan: &Value, part: &str| plan[part].as_u64().or(plan["bytes"][part].as_u64()).unwrap();
+        assert!(of(&probed, "flops") * 5 < of(&tuned, "flops") * 2, "{device}");
+        assert!(of(&probed, "arena") * 3 < of(&tuned, "arena") * 2, "{device}");
+        // A layer of 64 numbers and a bias for each class, with gradient and momentum.
+        let more = of(&plan("165"), "parameters") - of(&tuned, "parameters");
+        assert_eq!(more, 64 * 65 * 4 * 3);
+    }
+
     let text = hdc(dir.path(), "plan --backbone c3d --clips 3").ok();
     for part in ["conv1", "3×16×112×112×64", "3 clips a step, 3 at a time", "peak"] {
         assert!(text.contains(part), "{part} in {text}");

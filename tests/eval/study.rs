@@ -82,6 +82,14 @@ fn a_study_is_whole_true_and_the_same_when_it_was_stopped_in_between() {
     assert_eq!(hdc(dir.path(), &again).json(), whole);
     assert_eq!(rows(&dir.path().join("parts")), all);
 
+    // Some of the rows are the same rows, and the report speaks of no other.
+    let some = hdc(dir.path(), &format!("{again} --rows TC-at-5,SC-at-5")).json();
+    let names: Vec<_> =
+        some["rows"].as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["SC at 5", "TC at 5"]);
+    assert_eq!(some["rows"][1], whole["rows"][2]);
+    assert_eq!(some["verdict"].as_array().unwrap().len(), 3 * 2 * 2);
+
     // With everything there nothing is done: not even the runs need be there.
     fs::remove_dir_all(dir.path().join("parts/runs")).unwrap();
     assert_eq!(hdc(dir.path(), &again).json(), whole);
@@ -105,6 +113,7 @@ fn a_study_refuses_what_it_cannot_use() {
     refused("--set loss.tua=1", 2, &["did you mean loss.tau?"]);
     refused("--data set", 2, &["--train", "--test"]);
     refused("--block 2", 2, &["--block"]);
+    refused("--rows SC-at-5,SC-at-6", 2, &["\"SC-at-6\"", "untrained, SC-at-5, TC-at-5"]);
     refused(&format!("{set} --labels appearance,colour"), 1, &["\"colour\"", "appearance, motion"]);
     refused("--data set --train empty.txt --test set/testlist.txt", 1, &["empty.txt", "names no video"]);
     refused("--data none --train empty.txt --test empty.txt", 1, &["none", "check the path"]);

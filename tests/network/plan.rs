@@ -150,7 +150,10 @@ fn bytes_are_those_of_the_parts_and_a_smaller_chunk_takes_less() {
         );
         assert!(small.flops() > whole.flops(), "several chunks are encoded twice");
 
-        let within = |memory| NetworkPlan::<f32>::within(&model, &loss, 4, extents, memory).unwrap();
+        let within = |memory| {
+            let with = |chunk| NetworkPlan::<f32>::new(&model, &loss, 4, extents, chunk);
+            NetworkPlan::fitting(memory, with).unwrap()
+        };
         assert_eq!(within(bytes.total()).chunk(), 12);
         let half = within(bytes.total() - 1);
         assert!(half.chunk() == 6 && half.bytes().total() < bytes.total());

@@ -21,9 +21,12 @@ use crate::{Error, Result};
 
 /// Figures of a label at a block: nearest neighbour, and linear classifier.
 const MEASURES: [&str; 2] = ["retrieval", "probe"];
-/// The rows and their settings; the first is not trained.
-const ARMS: [(&str, &[&str]); 7] = [
-    ("untrained", &[]),
+/// A row: its name and its settings.
+type Arm = (&'static str, &'static [&'static str]);
+/// The row that is not trained.
+const UNTRAINED: &str = "untrained";
+const ARMS: [Arm; 7] = [
+    (UNTRAINED, &[]),
     ("SC at 5", &["loss.temporal=false", "loss.alpha=[0,0,1]"]),
     ("TC at 5", &["loss.spatial=false", "loss.beta=[0,0,1]"]),
     ("SC+TC at 5", &["loss.alpha=[0,0,1]", "loss.beta=[0,0,1]"]),
@@ -46,10 +49,35 @@ pub struct DecoupleOptions {
     /// Names of labels. Of two the first is what a single frame shows, the second what only time shows, and a verdict
     /// is given.
     pub labels: Vec<String>,
+    /// Names of the rows to do, with spaces or hyphens; none: all.
+    pub rows: Vec<String>,
     /// The block of the picture.
     pub block: usize,
     /// The command, for the report.
     pub command: String,
+}
+
+impl DecoupleOptions {
+    /// The rows to do.
+    ///
+    /// # Errors
+    /// A name that no row has.
+    fn arms(&self) -> Result<Vec<Arm>> {
+        let asked = |arm: &Arm, row: &String| row.replace(' ', "-") == slug(arm.0);
+        if let Some(unknown) = self.rows.iter().find(|row| !ARMS.iter().any(|arm| asked(arm, row))) {
+            return Err(Error::usage(
+                format!("there is no row {unknown:?}"),
+                format!("give --rows some of: {}", ARMS.map(|(name, _)| slug(name)).join(", ")),
+            ));
+        }
+        let wanted = |arm: &Arm| self.rows.is_empty() || self.rows.iter().any(|row| asked(arm, row));
+        Ok(ARMS.into_iter().filter(wanted).collect())
+    }
+}
+
+/// A row's name in names of files and on the command line.
+fn slug(name: &str) -> String {
+    name.replace(' ', "-")
 }
 
 /// What came out.
@@ -88,11 +116,12 @@ pub fn decouple(options: &DecoupleOptions, say: impl Fn(&str)) -> Result<Decoupl
     if !BLOCKS.contains(&options.block) {
         return Err(Error::usage(format!("there is no block {}", options.block), "give block 3, 4 or 5"));
     }
+    let arms = options.arms()?;
     let place = match &options.data {
         Some(place) => place.clone(),
         None => own_set(options, &base, &say)?,
     };
-    let set = Set::open(options, &place)?;
+    let set = Set::open(options, arms, &place)?;
     let rows = set.rows(options)?;
     let runs = Runs::new(&options.study)?;
     let report = |found: &[Option<Figures>]| set.report(options, &base, found);
@@ -124,8 +153,9 @@ struct Task {
     trained: bool,
 }
 
-/// The videos and their labels.
+/// What is to be done, over which videos and labels.
 struct Set {
+    arms: Vec<Arm>,
     dataset: Dataset,
     /// One a label: the training part is the gallery, the test part the queries.
     splits: Vec<RetrievalSplit>,
@@ -134,11 +164,11 @@ struct Set {
 }
 
 impl Set {
-    fn open(options: &DecoupleOptions, [shards, train, test]: &[PathBuf; 3]) -> Result<Self> {
+    fn open(options: &DecoupleOptions, arms: Vec<Arm>, [shards, train, test]: &[PathBuf; 3]) -> Result<Self> {
         let dataset = Dataset::open(shards)?;
         let split = |label: &String| RetrievalSplit::lists(&dataset, train, test, label);
         let splits = options.labels.iter().map(split).collect::<Result<Vec<_>>>()?;
-        Ok(Self { splits, shards: utf8(shards)?, list: utf8(train)?, dataset })
+        Ok(Self { arms, splits, shards: utf8(shards)?, list: utf8(train)?, dataset })
     }
 
     /// Every row with every seed: seed by seed, so that what is there is comparable when the study is stopped.
@@ -147,7 +177,7 @@ impl Set {
         let split = &self.splits[0];
         let mut rows = Vec::new();
         for &seed in &study.seeds {
-            for (name, sets) in ARMS {
+            for &(name, sets) in &self.arms {
                 let mut config = study.config(sets, seed)?;
                 config.data.shards = self.shards.clone();
                 config.data.lists = vec![self.list.clone()];
@@ -156,8 +186,8 @@ impl Set {
                     .with_videos("test.videos", &self.dataset, split.queries().iter().map(|v| v.video))
                     .with("test.clips", study.clips)
                     .with("test.labels", options.labels.join(", "));
-                let trained = name != ARMS[0].0;
-                let name = format!("{}-seed{seed}", name.replace(' ', "-"));
+                let trained = name != UNTRAINED;
+                let name = format!("{}-seed{seed}", slug(name));
                 rows.push(Row { name, settings, task: Task { config, trained } });
             }
         }
@@ -212,12 +242,13 @@ impl Set {
         config: &Config,
         found: &[Option<Figures>],
     ) -> Result<DecoupleReport> {
-        let outcome = |(arm, (name, _)): (usize, &(&str, _))| {
+        let outcome = |(arm, (name, _)): (usize, &Arm)| {
             let seeds = options.study.seeds.iter().enumerate();
-            let finished = seeds.filter_map(|(s, &seed)| Some((seed, found[s * ARMS.len() + arm].clone()?)));
+            let finished =
+                seeds.filter_map(|(s, &seed)| Some((seed, found[s * self.arms.len() + arm].clone()?)));
             Outcome::new(name, finished.collect())
         };
-        let rows: Vec<Outcome> = ARMS.iter().enumerate().map(outcome).collect();
+        let rows: Vec<Outcome> = self.arms.iter().enumerate().map(outcome).collect();
         let mut verdict = Vec::new();
         if let [still, moving] = options.labels.as_slice() {
             let labels = [still.as_str(), moving.as_str()];
@@ -283,17 +314,23 @@ impl DecoupleReport {
                 );
             }
         }
-        text += &format!(
-            "\n## Losses\n\nMeans of the last 50 steps; embeddings that tell nothing apart give ln {} = {:.2}.\n\n{}",
-            config.train.batch,
-            (config.train.batch as f64).ln(),
-            self.losses()
-        );
+        if self.trained().next().is_some() {
+            text += &format!(
+                "\n## Losses\n\nMeans of the last 50 steps; embeddings that tell nothing apart give ln {} = {:.2}.\n\n{}",
+                config.train.batch,
+                (config.train.batch as f64).ln(),
+                self.losses()
+            );
+        }
         for block in BLOCKS {
             let seeds = every_seed(&self.rows, &columns(options, block));
             text += &format!("\n## Every seed, block {block}\n\n{seeds}");
         }
         text
+    }
+
+    fn trained(&self) -> impl Iterator<Item = &Outcome> {
+        self.rows.iter().filter(|o| o.name != UNTRAINED)
     }
 
     fn losses(&self) -> String {
@@ -306,7 +343,7 @@ impl DecoupleReport {
             let terms = terms.map(|t| o.means.get(&format!("loss {t}")).map_or(String::new(), cell));
             std::iter::once(o.name.clone()).chain(terms).collect()
         };
-        super::report::markdown(&headings, &self.rows[1..].iter().map(row).collect::<Vec<Vec<String>>>())
+        super::report::markdown(&headings, &self.trained().map(row).collect::<Vec<Vec<String>>>())
     }
 
     fn save(&self, options: &DecoupleOptions) -> Result<()> {

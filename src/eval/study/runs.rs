@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -19,20 +19,24 @@ pub(super) struct Runs<'a> {
     options: &'a StudyOptions,
     /// Whether a signal ends the process at once: it does but during a run, which saves first.
     at_once: Arc<AtomicBool>,
+    /// The last signal that came and did not end the process.
+    signal: Arc<AtomicUsize>,
 }
 
 impl<'a> Runs<'a> {
     /// # Errors
     /// A system that does not let signals be handled.
     pub fn new(options: &'a StudyOptions) -> Result<Self> {
-        let at_once = Arc::new(AtomicBool::new(true));
+        let runs = Self { options, at_once: Arc::new(AtomicBool::new(true)), signal: Arc::default() };
         for signal in [SIGINT, SIGTERM] {
             // Pretraining takes signals and, when it is over, leaves them without effect; rows need no saving.
-            flag::register_conditional_default(signal, at_once.clone()).map_err(|e| {
-                Error::device(format!("signals cannot be handled: {e}"), "run in an ordinary process")
-            })?;
+            flag::register_conditional_default(signal, runs.at_once.clone())
+                .and_then(|_| flag::register_usize(signal, runs.signal.clone(), signal as usize))
+                .map_err(|e| {
+                    Error::device(format!("signals cannot be handled: {e}"), "run in an ordinary process")
+                })?;
         }
-        Ok(Self { options, at_once })
+        Ok(runs)
     }
 
     /// Pretrains, goes on with what was stopped, or finds it done: the run's folder.
@@ -48,15 +52,21 @@ impl<'a> Runs<'a> {
             threads: self.options.threads,
             backend: self.options.backend.clone(),
         };
-        Ok(self.saving(|| pretrain(config, &place))?.run)
+        self.saving(|| pretrain(config, &place)).map(|done| done.run)
     }
 
     /// Runs what saves on a signal by itself.
-    pub fn saving<T>(&self, act: impl FnOnce() -> T) -> T {
-        self.at_once.store(false, Ordering::Relaxed);
+    ///
+    /// # Errors
+    /// That of `act`; [`Error::Interrupted`] after a signal that came too early or too late for `act` to heed it.
+    pub fn saving<T>(&self, act: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.at_once.store(false, Ordering::SeqCst);
         let done = act();
-        self.at_once.store(true, Ordering::Relaxed);
-        done
+        self.at_once.store(true, Ordering::SeqCst);
+        match (done, self.signal.load(Ordering::SeqCst)) {
+            (Ok(_), signal) if signal != 0 => Err(Error::Interrupted { signal: signal as i32 }),
+            (done, _) => done,
+        }
     }
 }
 

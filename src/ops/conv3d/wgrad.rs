@@ -180,11 +180,12 @@ impl Wgrad {
     ) {
         let [_, p, q] = self.output;
         let [axis_t, axis_h, axis_w] = &self.axes;
-        let (mut row, mut column) = (pixels.start / q, pixels.start % q);
+        let (row, mut column) = (pixels.start / q, pixels.start % q);
+        let (mut z, mut y) = (row / p, row % p);
         let mut pixel = pixels.start;
         while pixel < pixels.end {
             let columns = (q - column).min(pixels.end - pixel);
-            if let (Some(t), Some(h)) = (axis_t.input(row / p, tap[0]), axis_h.input(row % p, tap[1])) {
+            if let (Some(t), Some(h)) = (axis_t.input(z, tap[0]), axis_h.input(y, tap[1])) {
                 let input = ((n * axis_t.extent + t) * axis_h.extent + h) * axis_w.extent;
                 for j in 0..columns {
                     if let Some(w) = axis_w.input(column + j, tap[2]) {
@@ -193,8 +194,11 @@ impl Wgrad {
                 }
             }
             pixel += columns;
-            row += 1;
             column = 0;
+            y += 1;
+            if y == p {
+                (z, y) = (z + 1, 0);
+            }
         }
     }
 }
@@ -243,7 +247,7 @@ impl<T: Real> Task<'_, T> {
                 let sums = clip.chunks_exact_mut(self.partition.filters * stride);
                 for (p, sums) in self.panels.clone().zip(sums) {
                     let panel = self.partition.panels.get(p);
-                    columns.gather(simd, w, self.x, n, block.clone(), panel);
+                    columns.gather::<S>(w, self.x, n, block.clone(), panel);
                     let product = Product {
                         filters: self.filters.len(),
                         dy: &dy,
@@ -293,7 +297,7 @@ struct Columns<T> {
 
 impl<T: Real> Columns<T> {
     #[inline(always)]
-    fn gather<S: Simd>(&mut self, simd: S, w: &Wgrad, x: &[T], n: usize, block: Range<usize>, panel: Panel) {
+    fn gather<S: Simd>(&mut self, w: &Wgrad, x: &[T], n: usize, block: Range<usize>, panel: Panel) {
         let width = panel.registers * T::lanes::<S>();
         let (first, last) = (panel.first, panel.first + panel.channels);
         if panel.channels == PANEL.min(4 * T::lanes::<S>()) && first / w.run == (last - 1) / w.run {
@@ -326,7 +330,7 @@ impl<T: Real> Columns<T> {
                 #[inline(always)]
                 |pixel, input| {
                     let from = &x[input * w.c + first % w.run..][..panel.channels];
-                    copy_row(simd, from, &mut self.data[self.count * width..][..width]);
+                    copy_row(from, &mut self.data[self.count * width..][..panel.channels]);
                     self.pixels[self.count] = pixel;
                     self.count += 1;
                 },
@@ -349,7 +353,7 @@ impl<T: Real> Columns<T> {
                 #[inline(always)]
                 |pixel, input| {
                     let from = &x[input * w.c + d % w.run..][..len];
-                    copy_row(simd, from, &mut self.data[pixel * width + d - first..][..len]);
+                    copy_row(from, &mut self.data[pixel * width + d - first..][..len]);
                 },
             );
             d += len;
@@ -357,12 +361,26 @@ impl<T: Real> Columns<T> {
     }
 }
 
-/// Copies a short row by registers, without a call.
+/// Copies a short row to one as long, without a call: by pieces of which the last overlaps the one before.
 #[inline(always)]
-fn copy_row<S: Simd, T: Real>(simd: S, from: &[T], to: &mut [T]) {
-    let lanes = T::lanes::<S>();
-    for (from, to) in from.chunks(lanes).zip(to.chunks_mut(lanes)) {
-        T::store(simd, to, T::load(simd, from));
+fn copy_row<T: Real>(from: &[T], to: &mut [T]) {
+    match from.len() {
+        64.. => by_pieces::<T, 64>(from, to),
+        16.. => by_pieces::<T, 16>(from, to),
+        8.. => by_pieces::<T, 8>(from, to),
+        4.. => by_pieces::<T, 4>(from, to),
+        _ => by_pieces::<T, 1>(from, to),
+    }
+}
+
+/// Both have as many elements, at least `L`.
+#[inline(always)]
+fn by_pieces<T: Real, const L: usize>(from: &[T], to: &mut [T]) {
+    for (from, to) in from.as_chunks::<L>().0.iter().zip(to.as_chunks_mut::<L>().0) {
+        *to = *from;
+    }
+    if let (Some(from), Some(to)) = (from.last_chunk::<L>(), to.last_chunk_mut()) {
+        *to = *from;
     }
 }
 

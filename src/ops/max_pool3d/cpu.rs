@@ -115,7 +115,7 @@ fn gather<T: Real, const L: usize>(
 ) {
     let [extent_t, extent_h, extent_w] = p.windows.output;
     let [_, kernel_h, kernel_w] = p.windows.kernel;
-    let tap = |axis: usize, o: usize| input[axis] + p.windows.pad[axis] - o * p.windows.stride[axis];
+    let tap = |axis: usize, o: usize| p.windows.tap(axis, input[axis], o);
     let mut sum = [T::ZERO; L];
     for t in p.windows.holding(0, input[0]) {
         for h in p.windows.holding(1, input[1]) {

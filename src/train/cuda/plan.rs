@@ -159,25 +159,8 @@ impl CudaNetworkPlan {
         Self { program, criterion, optimiser, layout, cuda_layout, precision, clips, chunk, trained, places }
     }
 
-    /// With the largest chunk, of those got by halving the batch, that takes at most `memory` bytes; with one clip if even
-    /// that takes more.
-    ///
-    /// # Errors
-    /// Extents that do not fit the backbone.
-    pub fn within(
-        model: &ModelConfig,
-        loss: &LossConfig,
-        optim: &OptimConfig,
-        precision: Precision,
-        videos: usize,
-        extents: [usize; 3],
-        memory: usize,
-    ) -> Result<Self> {
-        Self::fitting(memory, |chunk| Self::new(model, loss, optim, precision, videos, extents, chunk))
-    }
-
     /// The largest of the plans that `with` makes for the whole batch, half of it, a quarter … that takes at most `memory`
-    /// bytes.
+    /// bytes; that of one clip if even that takes more.
     ///
     /// # Errors
     /// Those of `with`.

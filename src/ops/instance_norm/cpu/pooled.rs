@@ -197,39 +197,79 @@ struct Clip<'a, T> {
     won: &'a [u8],
 }
 
+/// A row of windows that hold a row of inputs.
+#[derive(Clone, Copy)]
+struct WindowRow {
+    /// Its first element in a clip's outputs.
+    first: usize,
+    /// The place in those windows of the first input along W.
+    place: usize,
+}
+
 impl<T: Real> Clip<'_, T> {
-    /// x and g (dy where this input won and the ReLU let it through) of `L` channels from `c` of one input.
+    /// The rows of windows that hold row `r` of the inputs, counted over T and H; one at most where windows are apart.
     #[inline(always)]
-    fn input<const L: usize>(
-        &self,
-        constants: &Constants<T, L>,
-        input: [usize; 3],
-        c: usize,
-    ) -> (&[T; L], [T; L]) {
-        let (s, channels) = (self.windows, self.norm.gamma.len());
-        let [_, extent_h, extent_w] = s.output;
-        let [_, kernel_h, kernel_w] = s.kernel;
-        let tap = |axis: usize, o: usize| input[axis] + s.pad[axis] - o * s.stride[axis];
-        let mut sum = [T::ZERO; L];
-        for t in s.holding(0, input[0]) {
-            for h in s.holding(1, input[1]) {
-                for w in s.holding(2, input[2]) {
-                    let at = ((t * extent_h + h) * extent_w + w) * channels + c;
-                    let dy: &[T; L] = self.dy[at..].first_chunk().expect("c + L is at most the channels");
-                    let won: &[u8; L] = self.won[at..].first_chunk().expect("as many as dy");
-                    let k = ((tap(0, t) * kernel_h + tap(1, h)) * kernel_w + tap(2, w)) as u8;
-                    for l in 0..L {
-                        sum[l] += if won[l] == k { dy[l] } else { T::ZERO };
-                    }
-                }
+    fn window_rows(&self, r: usize) -> impl Iterator<Item = WindowRow> {
+        let s = self.windows;
+        let (t, h) = (r / s.input[1], r % s.input[1]);
+        let row = s.output[2] * self.norm.gamma.len();
+        s.holding(0, t).flat_map(
+            #[inline(always)]
+            move |o| {
+                s.holding(1, h).map(
+                    #[inline(always)]
+                    move |p| WindowRow {
+                        first: (o * s.output[1] + p) * row,
+                        place: (s.tap(0, t, o) * s.kernel[1] + s.tap(1, h, p)) * s.kernel[2],
+                    },
+                )
+            },
+        )
+    }
+
+    /// Adds what `L` channels from `c` of input `w` of a row get from the windows of `row` that they won.
+    #[inline(always)]
+    fn add_won<const L: usize>(&self, sum: &mut [T; L], row: WindowRow, w: usize, c: usize) {
+        for q in self.windows.holding(2, w) {
+            let at = row.first + q * self.norm.gamma.len() + c;
+            let dy: &[T; L] = self.dy[at..].first_chunk().expect("c + L is at most the channels");
+            let won: &[u8; L] = self.won[at..].first_chunk().expect("as many as dy");
+            let k = (row.place + self.windows.tap(2, w, q)) as u8;
+            for l in 0..L {
+                sum[l] += if won[l] == k { dy[l] } else { T::ZERO };
             }
         }
-        let at = ((input[0] * s.input[1] + input[1]) * s.input[2] + input[2]) * channels + c;
-        let x: &[T; L] = self.x[at..].first_chunk().expect("c + L is at most the channels");
-        for l in 0..L {
-            sum[l] = if constants.z(x[l], l) <= T::ZERO { T::ZERO } else { sum[l] };
+    }
+
+    /// Calls `f(w, x, g)` for each input of row `r`: x and g (dy where this input won and the ReLU let it through) of `L`
+    /// channels from `c`.
+    #[inline(always)]
+    fn for_each_input<const L: usize>(
+        &self,
+        constants: &Constants<T, L>,
+        r: usize,
+        c: usize,
+        mut f: impl FnMut(usize, &[T; L], [T; L]),
+    ) {
+        let (s, channels) = (self.windows, self.norm.gamma.len());
+        let apart = s.is_apart();
+        let only = self.window_rows(r).next();
+        for w in 0..s.input[2] {
+            let mut sum = [T::ZERO; L];
+            if !apart {
+                for row in self.window_rows(r) {
+                    self.add_won(&mut sum, row, w, c);
+                }
+            } else if let Some(row) = only {
+                self.add_won(&mut sum, row, w, c);
+            }
+            let at = (r * s.input[2] + w) * channels + c;
+            let x: &[T; L] = self.x[at..].first_chunk().expect("c + L is at most the channels");
+            for l in 0..L {
+                sum[l] = if constants.z(x[l], l) <= T::ZERO { T::ZERO } else { sum[l] };
+            }
+            f(w, x, sum);
         }
-        (x, sum)
     }
 }
 
@@ -243,15 +283,19 @@ fn sums_of_row<T: Real, const L: usize>(
     sum_gd: &mut [f64],
 ) {
     let constants = Constants::<T, L>::new(clip.norm, c);
-    let (t, h) = (r / clip.windows.input[1], r % clip.windows.input[1]);
     let (mut lane_g, mut lane_gd) = ([T::ZERO; L], [T::ZERO; L]);
-    for w in 0..clip.windows.input[2] {
-        let (x, g) = clip.input(&constants, [t, h, w], c);
-        for l in 0..L {
-            lane_g[l] += g[l];
-            lane_gd[l] += g[l] * (x[l] - constants.mean[l]);
-        }
-    }
+    clip.for_each_input(
+        &constants,
+        r,
+        c,
+        #[inline(always)]
+        |_, x, g| {
+            for l in 0..L {
+                lane_g[l] += g[l];
+                lane_gd[l] += g[l] * (x[l] - constants.mean[l]);
+            }
+        },
+    );
     for l in 0..L {
         sum_g[c + l] += lane_g[l].to_f64();
         sum_gd[c + l] += lane_gd[l].to_f64();
@@ -273,14 +317,18 @@ fn dx_of_row<T: Real, const L: usize>(
     for l in 0..L {
         (slope[l], offset[l]) = trend(clip.norm, means, c + l);
     }
-    let (t, h) = (r / clip.windows.input[1], r % clip.windows.input[1]);
-    for w in 0..clip.windows.input[2] {
-        let (x, g) = clip.input(&constants, [t, h, w], c);
-        let at = w * clip.norm.gamma.len() + c;
-        mode.store(
-            &mut dx[at..at + L],
-            #[inline(always)]
-            |l| g[l] * constants.scale[l] + ((x[l] - constants.mean[l]) * slope[l] + offset[l]),
-        );
-    }
+    clip.for_each_input(
+        &constants,
+        r,
+        c,
+        #[inline(always)]
+        |w, x, g| {
+            let at = w * clip.norm.gamma.len() + c;
+            mode.store(
+                &mut dx[at..at + L],
+                #[inline(always)]
+                |l| g[l] * constants.scale[l] + ((x[l] - constants.mean[l]) * slope[l] + offset[l]),
+            );
+        },
+    );
 }
