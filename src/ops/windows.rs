@@ -16,8 +16,8 @@ pub(crate) struct Windows {
     pub kernel: [usize; 3],
     pub stride: [usize; 3],
     pub pad: [usize; 3],
-    /// For each axis and input, [`Self::holding`]: looked up far more often than there is time to divide.
-    holding: [Vec<(u32, u32)>; 3],
+    /// [`Self::holding`] of each input along W, which is asked for far more often than there is time to divide.
+    along_w: Vec<(u32, u32)>,
 }
 
 /// As kernels take it (`kernels/common/windows.cuh`).
@@ -72,14 +72,11 @@ impl Windows {
                 "use larger clips (more frames or a larger crop)",
             );
         }
-        let output: [usize; 3] = std::array::from_fn(|i| (input[i] + 2 * pad[i] - kernel[i]) / stride[i] + 1);
-        let holding = std::array::from_fn(|axis: usize| {
-            let (k, s, p) = (kernel[axis], stride[axis], pad[axis]);
-            let first = |i: usize| if i + p < k { 0 } else { (i + p - k) / s + 1 };
-            let end = |i: usize| ((i + p) / s + 1).min(output[axis]);
-            (0..input[axis]).map(|i| (first(i) as u32, end(i) as u32)).collect()
-        });
-        Ok(Self { input, output, kernel, stride, pad, holding })
+        let output = std::array::from_fn(|i| (input[i] + 2 * pad[i] - kernel[i]) / stride[i] + 1);
+        let mut windows = Self { input, output, kernel, stride, pad, along_w: Vec::new() };
+        let held = (0..w).map(|w| windows.holding(2, w));
+        windows.along_w = held.map(|outputs| (outputs.start as u32, outputs.end as u32)).collect();
+        Ok(windows)
     }
 
     /// Positions of the input of one clip.
@@ -112,7 +109,15 @@ impl Windows {
     /// Outputs on axis `axis` whose window holds input `i`.
     #[inline(always)]
     pub fn holding(&self, axis: usize, i: usize) -> Range<usize> {
-        let (first, end) = self.holding[axis][i];
+        let (k, s, i) = (self.kernel[axis], self.stride[axis], i + self.pad[axis]);
+        let first = if i < k { 0 } else { (i - k) / s + 1 };
+        first..(i / s + 1).min(self.output[axis])
+    }
+
+    /// [`Self::holding`] along W, looked up.
+    #[inline(always)]
+    pub fn holding_along_w(&self, w: usize) -> Range<usize> {
+        let (first, end) = self.along_w[w];
         first as usize..end as usize
     }
 
@@ -248,7 +253,9 @@ mod tests {
             for i in 0..extent {
                 let holds = |o: &usize| pool.taps(2, *o).any(|(_, x)| x == i);
                 let expected: Vec<usize> = (0..pool.output[2]).filter(holds).collect();
-                assert_eq!(pool.holding(2, i).collect::<Vec<_>>(), expected, "{k} {s} {p} {extent} {i}");
+                for held in [pool.holding(2, i), pool.holding_along_w(i)] {
+                    assert_eq!(held.collect::<Vec<_>>(), expected, "{k} {s} {p} {extent} {i}");
+                }
             }
         }
     }

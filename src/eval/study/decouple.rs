@@ -25,6 +25,7 @@ const MEASURES: [&str; 2] = ["retrieval", "probe"];
 type Arm = (&'static str, &'static [&'static str]);
 /// The row that is not trained.
 const UNTRAINED: &str = "untrained";
+/// All rows.
 const ARMS: [Arm; 7] = [
     (UNTRAINED, &[]),
     ("SC at 5", &["loss.temporal=false", "loss.alpha=[0,0,1]"]),

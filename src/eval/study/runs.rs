@@ -90,3 +90,33 @@ pub(super) fn losses(run: &Path) -> Result<Figures> {
     }
     Ok(means)
 }
+
+#[cfg(test)]
+mod tests {
+    use signal_hook::low_level::raise;
+
+    use super::*;
+    use crate::graph::Backend;
+    use crate::train::Preset;
+
+    #[test]
+    fn a_signal_that_a_run_does_not_heed_stops_the_study() {
+        let options = StudyOptions {
+            out: PathBuf::new(),
+            preset: Preset::Small,
+            sets: Vec::new(),
+            seeds: vec![0],
+            steps: None,
+            clips: 1,
+            threads: 1,
+            backend: Backend::Cpu,
+        };
+        let runs = Runs::new(&options).unwrap();
+        assert_eq!(runs.saving(|| Ok(7)).unwrap(), 7);
+        let late = runs.saving(|| {
+            raise(SIGTERM).unwrap();
+            Ok(7)
+        });
+        assert!(matches!(late, Err(Error::Interrupted { signal: SIGTERM })), "{late:?}");
+    }
+}

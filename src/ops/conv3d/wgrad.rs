@@ -365,7 +365,6 @@ impl<T: Real> Columns<T> {
 #[inline(always)]
 fn copy_row<T: Real>(from: &[T], to: &mut [T]) {
     match from.len() {
-        64.. => by_pieces::<T, 64>(from, to),
         16.. => by_pieces::<T, 16>(from, to),
         8.. => by_pieces::<T, 8>(from, to),
         4.. => by_pieces::<T, 4>(from, to),
@@ -376,10 +375,11 @@ fn copy_row<T: Real>(from: &[T], to: &mut [T]) {
 /// Both have as many elements, at least `L`.
 #[inline(always)]
 fn by_pieces<T: Real, const L: usize>(from: &[T], to: &mut [T]) {
-    for (from, to) in from.as_chunks::<L>().0.iter().zip(to.as_chunks_mut::<L>().0) {
+    let (pieces, rest) = from.as_chunks::<L>();
+    for (from, to) in pieces.iter().zip(to.as_chunks_mut::<L>().0) {
         *to = *from;
     }
-    if let (Some(from), Some(to)) = (from.last_chunk::<L>(), to.last_chunk_mut()) {
+    if let (false, Some(from), Some(to)) = (rest.is_empty(), from.last_chunk::<L>(), to.last_chunk_mut()) {
         *to = *from;
     }
 }

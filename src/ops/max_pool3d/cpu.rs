@@ -119,7 +119,7 @@ fn gather<T: Real, const L: usize>(
     let mut sum = [T::ZERO; L];
     for t in p.windows.holding(0, input[0]) {
         for h in p.windows.holding(1, input[1]) {
-            for w in p.windows.holding(2, input[2]) {
+            for w in p.windows.holding_along_w(input[2]) {
                 let at = (((n * extent_t + t) * extent_h + h) * extent_w + w) * p.channels + c;
                 let dy: &[T; L] = dy[at..].first_chunk().expect("c + L is at most the number of channels");
                 let place: &[u8; L] = saved[at..].first_chunk().expect("as many as dy");

@@ -7,8 +7,9 @@ mod scale;
 
 use super::criterion::{Criterion, Losses};
 use crate::Result;
+use crate::device::require_memory;
 use crate::graph::ParamLayout;
-use crate::models::{Role, head_index, head_params};
+use crate::models::{PROJECTION, Role, head_index, head_params};
 use crate::tensor::Real;
 
 pub use config::{LossConfig, Reduction};
@@ -60,6 +61,10 @@ impl<T: Real> Objective<T> {
             let temporal = weight(config.temporal, config.beta[k]);
             Scale::new(&setting, &heads[head_index(k, Role::Anchor)..], spatial, temporal)
         };
+        // Allocated while planning, before the memory of the whole step is known.
+        let projections = 4 * videos * slots.iter().sum::<usize>() * PROJECTION * size_of::<T>();
+        let what = format!("the loss over a batch of {videos}");
+        require_memory(&what, projections, "give fewer videos a batch, or clips of fewer frames")?;
         let scales = [scale(0)?, scale(1)?, scale(2)?];
         let workspace =
             scales.iter().map(Scale::workspace_bytes).max().unwrap_or(0).div_ceil(size_of::<u64>());
@@ -103,5 +108,23 @@ impl<T: Real> Criterion<T> for Objective<T> {
 
     fn bytes(&self) -> usize {
         self.scales.iter().map(Scale::bytes).sum::<usize>() + self.workspace.len() * size_of::<u64>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loss_that_no_machine_holds_is_refused_before_it_is_allocated() {
+        let channels = [1, 1, 1];
+        let mut layout = ParamLayout::default();
+        layout.extend("heads.", &head_params(channels));
+        let objective = |slots| Objective::<f32>::new(&LossConfig::default(), 2, slots, channels, &layout);
+        assert!(objective([2, 2, 1]).is_ok());
+        let refused = objective([1 << 40, 1, 1]).unwrap_err().to_string();
+        for part in ["the loss over a batch of 2 needs", "fewer frames"] {
+            assert!(refused.contains(part), "{part} in {refused}");
+        }
     }
 }

@@ -230,7 +230,7 @@ impl<T: Real> Clip<'_, T> {
     /// Adds what `L` channels from `c` of input `w` of a row get from the windows of `row` that they won.
     #[inline(always)]
     fn add_won<const L: usize>(&self, sum: &mut [T; L], row: WindowRow, w: usize, c: usize) {
-        for q in self.windows.holding(2, w) {
+        for q in self.windows.holding_along_w(w) {
             let at = row.first + q * self.norm.gamma.len() + c;
             let dy: &[T; L] = self.dy[at..].first_chunk().expect("c + L is at most the channels");
             let won: &[u8; L] = self.won[at..].first_chunk().expect("as many as dy");
