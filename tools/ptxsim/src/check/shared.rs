@@ -18,6 +18,14 @@ struct Write {
     readers: u8,
 }
 
+impl Write {
+    /// The usual case, by one comparison: written, ordered by a barrier that ended at `floor`, and complete.
+    #[inline(always)]
+    fn is_plain_until(self, floor: u32) -> bool {
+        self.time.wrapping_sub(1) < floor && self.flags & (PENDING | COPY) == 0
+    }
+}
+
 /// Written by an asynchronous copy that may still be under way.
 const PENDING: u8 = 1;
 /// Written by a copy that completes on an mbarrier.
@@ -42,7 +50,7 @@ pub struct SharedShadow {
     shift: u32,
     warps: usize,
     writes: Vec<Write>,
-    /// By cell and warp.
+    /// By warp and cell: a vector's cells side by side.
     reads: Vec<Reads>,
     /// The last time that each cell was read.
     latest: Vec<u32>,
@@ -91,15 +99,39 @@ impl SharedShadow {
         let floor = clocks.of(thread).floor;
         for cell in self.cells(offset, bytes) {
             let write = self.writes[cell];
-            // One comparison covers the usual case: written, ordered by a barrier, and complete.
-            if (write.time.wrapping_sub(1) >= floor || write.flags & (PENDING | COPY) != 0)
+            if !write.is_plain_until(floor)
                 && let Err(fault) = self.visible(clocks, thread, write, "read of")
             {
                 result = Err(fault);
             }
-            self.note_read(clocks, thread, cell);
+            self.note_read(clocks, thread, 1 << (thread % 32), cell);
         }
         result
+    }
+
+    /// Lanes of one warp read the same bytes, of which all that was written lies before `floor`, a time that each of
+    /// them knows: one look for all of them. False, with nothing noted, where it takes a [`read`](SharedShadow::read)
+    /// by each.
+    #[inline]
+    pub fn read_together(
+        &mut self,
+        clocks: &Clocks,
+        warp: usize,
+        lanes: u32,
+        floor: u32,
+        offset: u32,
+        bytes: u32,
+    ) -> bool {
+        let cells = self.cells(offset, bytes);
+        if !self.writes[cells.clone()].iter().all(|write| write.is_plain_until(floor)) {
+            return false;
+        }
+        // What the first lane displaces, the others find displaced.
+        let first = 32 * warp + lanes.trailing_zeros() as usize;
+        for cell in cells {
+            self.note_read(clocks, first, lanes, cell);
+        }
+        true
     }
 
     /// A write is complete and ordered before what the thread does.
@@ -135,23 +167,27 @@ impl SharedShadow {
         ))
     }
 
-    #[inline]
-    fn note_read(&mut self, clocks: &Clocks, thread: usize, cell: usize) {
-        let lane = 1 << (thread % 32);
-        let slot = &mut self.reads[cell * self.warps + thread / 32];
+    /// Notes that `thread` reads now, and with it `lanes` of its warp, itself among them.
+    #[inline(always)]
+    fn note_read(&mut self, clocks: &Clocks, thread: usize, lanes: u32, cell: usize) {
         self.latest[cell] = clocks.now;
+        let slot = &mut self.reads[thread / 32 * self.writes.len() + cell];
         if slot.time == clocks.now {
-            slot.lanes |= lane;
+            slot.lanes |= lanes;
             return;
         }
+        let old = std::mem::replace(slot, Reads { time: clocks.now, lanes });
         // Earlier reads that this one comes after need not be kept: what comes after this one comes after them.
-        let old = *slot;
-        *slot = Reads { time: clocks.now, lanes: lane };
         // Nor those before the last write, which has been checked against them.
-        if old.time <= clocks.of(thread).floor || old.time < self.writes[cell].time {
-            return;
+        if old.time > clocks.of(thread).floor && old.time >= self.writes[cell].time {
+            self.keep_reads(clocks, thread, cell, old);
         }
-        for other in crate::lanes::registers::lanes(old.lanes & !lane) {
+    }
+
+    /// Keeps the reads that `thread`, which reads now, does not come after.
+    #[cold]
+    fn keep_reads(&mut self, clocks: &Clocks, thread: usize, cell: usize, old: Reads) {
+        for other in crate::lanes::registers::lanes(old.lanes & !(1 << (thread % 32))) {
             let other = thread / 32 * 32 + other;
             if !clocks.ordered(thread, other as u32, old.time) {
                 self.more.entry(cell as u32).or_default().push((other as u16, old.time));
@@ -177,7 +213,7 @@ impl SharedShadow {
             Err((Kind::Race, format!("write to shared memory races with the read by {who}")))
         };
         for warp in 0..self.warps {
-            let slot = &self.reads[cell * self.warps + warp];
+            let slot = &self.reads[warp * self.writes.len() + cell];
             if slot.time < self.writes[cell].time {
                 continue; // before the last write, which has been checked against it
             }
@@ -375,81 +411,10 @@ impl SharedShadow {
     pub fn end_read(&mut self, clocks: &Clocks, thread: usize, offset: u32, bytes: u32) {
         for cell in self.cells(offset, bytes) {
             self.writes[cell].readers = self.writes[cell].readers.saturating_sub(1);
-            self.note_read(clocks, thread, cell);
+            self.note_read(clocks, thread, 1 << (thread % 32), cell);
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn all(clocks: &mut Clocks) {
-        clocks.meet(&(0..64).collect::<Vec<_>>(), true);
-    }
-
-    #[test]
-    fn reads_and_writes_are_ordered_by_barriers() {
-        let mut clocks = Clocks::new(0, 64);
-        let mut shadow = SharedShadow::new(256, 4, 96);
-        assert_eq!(shadow.read(&clocks, 0, 0, 4).unwrap_err().0, Kind::Uninitialised);
-        shadow.write(&clocks, 0, 0, 4).unwrap();
-        shadow.read(&clocks, 0, 0, 4).unwrap();
-        assert_eq!(shadow.read(&clocks, 40, 0, 4).unwrap_err().0, Kind::Race);
-        all(&mut clocks);
-        shadow.read(&clocks, 41, 0, 4).unwrap();
-        assert_eq!(shadow.write(&clocks, 2, 0, 4).unwrap_err().0, Kind::Race);
-        all(&mut clocks);
-        shadow.write(&clocks, 3, 0, 4).unwrap();
-    }
-
-    #[test]
-    fn reads_by_lanes_that_others_know_at_different_times_are_told_apart() {
-        let mut clocks = Clocks::new(0, 64);
-        let mut shadow = SharedShadow::new(256, 4, 96);
-        shadow.write(&clocks, 0, 0, 4).unwrap();
-        all(&mut clocks);
-        shadow.read(&clocks, 1, 0, 4).unwrap();
-        clocks.meet(&[1, 40], false);
-        shadow.read(&clocks, 2, 0, 4).unwrap();
-        clocks.meet(&[2, 40], false);
-        shadow.write(&clocks, 40, 0, 4).unwrap();
-        // And the other way round: lane 1's read is unknown to the writer.
-        all(&mut clocks);
-        shadow.read(&clocks, 1, 0, 4).unwrap();
-        clocks.meet(&[3, 40], false);
-        shadow.read(&clocks, 2, 0, 4).unwrap();
-        clocks.meet(&[2, 40], false);
-        assert_eq!(shadow.write(&clocks, 40, 0, 4).unwrap_err().0, Kind::Race);
-    }
-
-    #[test]
-    fn asynchronous_copies_are_there_once_waited_for() {
-        let mut clocks = Clocks::new(0, 64);
-        let mut shadow = SharedShadow::new(256, 4, 96);
-        shadow.start_copy(&clocks, 5, 16, 16).unwrap();
-        assert_eq!(shadow.read(&clocks, 5, 16, 4).unwrap_err().0, Kind::UnwaitedAsync);
-        shadow.copied(&clocks, 5, 16, 16);
-        shadow.read(&clocks, 5, 20, 4).unwrap();
-        assert_eq!(shadow.read(&clocks, 6, 20, 4).unwrap_err().0, Kind::Race);
-        all(&mut clocks);
-        shadow.read(&clocks, 6, 20, 4).unwrap();
-    }
-
-    #[test]
-    fn tensor_cores_need_a_proxy_fence_and_hold_what_they_read() {
-        let mut clocks = Clocks::new(0, 64);
-        let mut shadow = SharedShadow::new(256, 4, 96);
-        shadow.write(&clocks, 1, 0, 16).unwrap();
-        all(&mut clocks);
-        assert_eq!(shadow.start_read(&clocks, 0, 0, 16).unwrap_err().0, Kind::ProxyFence);
-        shadow.end_read(&clocks, 0, 0, 16);
-        clocks.proxy_fence(1);
-        all(&mut clocks);
-        shadow.start_read(&clocks, 0, 0, 16).unwrap();
-        assert_eq!(shadow.write(&clocks, 0, 0, 4).unwrap_err().0, Kind::Race);
-        shadow.end_read(&clocks, 0, 0, 16);
-        shadow.write(&clocks, 0, 4, 4).unwrap();
-        assert_eq!(shadow.write(&clocks, 2, 8, 4).unwrap_err().0, Kind::Race);
-    }
-}
+mod tests;

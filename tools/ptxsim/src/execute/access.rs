@@ -58,11 +58,17 @@ pub(super) unsafe fn write_element(at: *mut u8, bytes: u32, value: u64) {
     }
 }
 
-/// Reads an element from bytes.
-fn read_slice(bytes: &[u8]) -> u64 {
-    let mut value = [0; 8];
-    value[..bytes.len()].copy_from_slice(bytes);
-    u64::from_le_bytes(value)
+/// Reads the element of 1, 2, 4 or 8 bytes that starts `bytes`.
+#[inline(always)]
+pub(super) fn read_slice(bytes: &[u8], width: usize) -> u64 {
+    // Each width by itself: a copy of a length that only the running program knows goes through memory, and what
+    // reads it back waits for that.
+    match width {
+        1 => u64::from(bytes[0]),
+        2 => u64::from(u16::from_le_bytes(*bytes.first_chunk().expect("two bytes"))),
+        4 => u64::from(u32::from_le_bytes(*bytes.first_chunk().expect("four bytes"))),
+        _ => u64::from_le_bytes(*bytes.first_chunk().expect("eight bytes")),
+    }
 }
 
 /// The lanes of a mask by the window of their generic addresses.
@@ -244,6 +250,10 @@ impl Block<'_> {
         let strong = access.order != Order::Weak;
         for (window, mask) in self.windows(access.window, &addresses, active) {
             self.count_access(pc, window, false, &addresses, mask, total);
+            if window == Window::Shared && !strong {
+                self.load_shared(warp, access, &addresses, pc, mask);
+                continue;
+            }
             for lane in lanes(mask) {
                 let mut values = [!0u64; 8];
                 match window {
@@ -259,8 +269,7 @@ impl Block<'_> {
                     }
                     Window::Shared => {
                         if let Some(offset) = self.shared_offset(addresses[lane], total, pc, warp.id, lane) {
-                            let touch = if strong { Touch::StrongRead } else { Touch::Read };
-                            self.shared_access(warp, pc, lane, offset, total, touch);
+                            self.shared_access(warp, pc, lane, offset, total, Touch::StrongRead);
                             elements(&self.shared[offset as usize..], access, &mut values);
                         }
                     }
@@ -285,13 +294,7 @@ impl Block<'_> {
                 }
                 for (register, value) in access.registers.iter().zip(values) {
                     if let Some((reg, bits)) = register {
-                        let shift = 64 - 8 * access.bytes;
-                        let value = if access.signed {
-                            ((value << shift) as i64 >> shift) as u64
-                        } else {
-                            value << shift >> shift
-                        };
-                        write_lane(warp, *reg, *bits, lane, value);
+                        write_lane(warp, *reg, *bits, lane, access.extended(value));
                     }
                 }
             }
@@ -411,7 +414,7 @@ impl Block<'_> {
 fn elements(bytes: &[u8], access: &Access, values: &mut [u64; 8]) {
     let width = access.bytes as usize;
     for (value, element) in values.iter_mut().zip(bytes.chunks_exact(width)).take(access.registers.len()) {
-        *value = read_slice(element);
+        *value = read_slice(element, width);
     }
 }
 

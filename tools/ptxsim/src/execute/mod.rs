@@ -2,8 +2,8 @@
 //!
 //! * [`warp`]: the lanes of a warp, in groups that share a program counter, and the walk through the program.
 //! * [`block`]: the warps of a block, its memories, and who runs when.
-//! * `access`, `atomic`: loads, stores, atomics. `barrier`, `mbarrier`: waiting. `collective`: exchanges between
-//!   lanes. `matrix`, `wgmma`: tensor cores. `copy`, `bulk`: asynchronous copies. `report`: findings.
+//! * `access`, `shared`, `atomic`: loads, stores, atomics. `barrier`, `mbarrier`: waiting. `collective`: exchanges
+//!   between lanes. `matrix`, `wgmma`: tensor cores. `copy`, `bulk`: asynchronous copies. `report`: findings.
 
 mod access;
 mod atomic;
@@ -15,5 +15,6 @@ mod copy;
 mod matrix;
 mod mbarrier;
 mod report;
+mod shared;
 pub mod warp;
 mod wgmma;

@@ -76,6 +76,15 @@ pub struct Access {
     pub order: Order,
 }
 
+impl Access {
+    /// A loaded element, sign- or zero-extended.
+    #[inline(always)]
+    pub fn extended(&self, value: u64) -> u64 {
+        let shift = 64 - 8 * self.bytes;
+        if self.signed { ((value << shift) as i64 >> shift) as u64 } else { value << shift >> shift }
+    }
+}
+
 /// What an atomic operation does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Update {
