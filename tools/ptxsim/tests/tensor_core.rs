@@ -67,14 +67,14 @@ fn mma_equals_a_triple_loop() {
 }
 
 /// An `mma.sync` compiled for the vectors of this machine.
-struct Vectorised<'a>(Mma, &'a [Row], &'a [Row], &'a [Row], &'a mut [Row]);
+struct Vectorised<'a>(Mma, &'a [Row; 4], &'a [Row; 2], &'a [Row; 4]);
 
 impl pulp::WithSimd for Vectorised<'_> {
-    type Output = ();
+    type Output = [Row; 4];
 
     #[inline(always)]
-    fn with_simd<S: pulp::Simd>(self, _: S) {
-        self.0.run(self.1, self.2, self.3, self.4);
+    fn with_simd<S: pulp::Simd>(self, _: S) -> [Row; 4] {
+        self.0.m16n8k16_into_f32(self.1, self.2, self.3)
     }
 }
 
@@ -102,9 +102,10 @@ fn sums_are_rounded_in_ascending_order_with_any_vectors() {
                 matrices.1[row][column] = value(&b[i / 2], lane, i);
             }
         }
-        let (mut plain, mut vectorised) = ([[0; 32]; 4], [[0; 32]; 4]);
+        let mut plain = [[0; 32]; 4];
         mma.run(&a, &b, &c, &mut plain);
-        pulp::Arch::new().dispatch(Vectorised(mma, &a, &b, &c, &mut vectorised));
+        assert!(mma.is_m16n8k16_into_f32());
+        let vectorised = pulp::Arch::new().dispatch(Vectorised(mma, &a, &b, &c));
         assert_eq!(plain, vectorised);
         for lane in 0..32 {
             for i in 0..4 {

@@ -53,6 +53,25 @@ pub(super) use api;
 
 /// Runs the body of a function that needs nothing.
 pub(super) fn bare(name: &'static str, body: impl FnOnce() -> Result<()>) -> u32 {
+    let mut body = Some(body);
+    enter(name, &mut || body.take().map_or(Err(Status::UNKNOWN), |body| body()))
+}
+
+/// Runs the body of a function that needs `cuInit`.
+pub(super) fn initialised(name: &'static str, body: impl FnOnce(Locked) -> Result<()>) -> u32 {
+    bare(name, || body(lock()?))
+}
+
+/// Runs the body of a function that needs a current context in which nothing has failed.
+pub(super) fn in_context(name: &'static str, body: impl FnOnce(Locked, Handle) -> Result<()>) -> u32 {
+    bare(name, || {
+        let (s, context) = lock_context()?;
+        body(s, context)
+    })
+}
+
+/// What surrounds the body, which it calls once. Not generic: some three hundred functions share it.
+fn enter(name: &'static str, body: &mut dyn FnMut() -> Result<()>) -> u32 {
     traced(name, || {
         let caught = catch_unwind(AssertUnwindSafe(|| {
             CALL.set(name);
@@ -69,24 +88,19 @@ pub(super) fn bare(name: &'static str, body: impl FnOnce() -> Result<()>) -> u32
     })
 }
 
-/// Runs the body of a function that needs `cuInit`.
-pub(super) fn initialised(name: &'static str, body: impl FnOnce(Locked) -> Result<()>) -> u32 {
-    bare(name, || {
-        if IN_HOST_FUNCTION.get() {
-            say("called from a host function of a stream, which must not call the driver");
-            return Err(Status::NOT_PERMITTED);
-        }
-        body(state::lock()?)
-    })
+fn lock() -> Result<Locked> {
+    if IN_HOST_FUNCTION.get() {
+        say("called from a host function of a stream, which must not call the driver");
+        return Err(Status::NOT_PERMITTED);
+    }
+    state::lock()
 }
 
-/// Runs the body of a function that needs a current context in which nothing has failed.
-pub(super) fn in_context(name: &'static str, body: impl FnOnce(Locked, Handle) -> Result<()>) -> u32 {
-    initialised(name, |s| {
-        let context = s.current()?;
-        s.check(context)?;
-        body(s, context)
-    })
+fn lock_context() -> Result<(Locked, Handle)> {
+    let s = lock()?;
+    let context = s.current()?;
+    s.check(context)?;
+    Ok((s, context))
 }
 
 /// Writes a line about the current call to standard error.

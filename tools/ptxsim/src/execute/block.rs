@@ -374,9 +374,7 @@ impl<'a> Block<'a> {
             Code::WgmmaFence => warp.wgmma.fence(),
             Code::WgmmaCommit => self.commit_wgmma(warp),
             Code::WgmmaWait(n) => return self.wait_wgmma(warp, *n),
-            Code::Alu(Alu::Rare(alu)) => {
-                alu.run(pulp::Scalar::new(), &mut warp.registers, &op.operands, active)
-            }
+            Code::Alu(Alu::Rare(alu)) => alu.run(&mut warp.registers, &op.operands, active),
             // The walk does these itself.
             Code::Alu(Alu::Common(_))
             | Code::Test(_)

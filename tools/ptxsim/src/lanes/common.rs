@@ -4,11 +4,11 @@
 
 use super::arithmetic::*;
 use super::registers::{Cells, Value};
-use super::table::{Operands, Signature, cell_bytes, lanes, load, operations, signature, store};
+use super::table::{Operands, Signature, cell_bytes, lanes, load, operations, signature, store, vectors};
 
 operations! {
     /// A common arithmetic instruction.
-    Common:
+    vectors Common:
 
     // Data movement
     Mov32 "mov.b32" "mov.u32" "mov.s32" "mov.f32" "mov.b16" "mov.u16" "mov.s16": (a: u32) -> u32 = a;

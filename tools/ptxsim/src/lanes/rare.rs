@@ -4,11 +4,11 @@ use half::{bf16, f16};
 
 use super::arithmetic::*;
 use super::registers::{Cells, Value};
-use super::table::{Operands, Signature, cell_bytes, lanes, load, operations, signature, store};
+use super::table::{Operands, Signature, calls, cell_bytes, each, operations, signature};
 
 operations! {
     /// A less common arithmetic instruction.
-    Rare:
+    calls Rare:
 
     // Data movement
     Pack8 "pack.b16.b8": (low: u32, high: u32) -> u16 = (low & 0xff | high << 8) as u16;

@@ -40,8 +40,12 @@ macro_rules! cell_bytes {
     };
 }
 
+/// A table: how it runs, its name, and a row an instruction.
+///
+/// `vectors` compiles each instruction for the caller's vector extension, all lanes inline; `calls` once, as a function
+/// of one lane.
 macro_rules! operations {
-    ($(#[$doc:meta])* $table:ident: $($name:ident $($key:literal)+ : ($($arg:ident: $ty:ty),+) -> $out:ty = $body:expr;)+) => {
+    ($(#[$doc:meta])* $how:ident $table:ident: $($name:ident $($key:literal)+ : ($($arg:ident: $ty:ty),+) -> $out:ty = $body:expr;)+) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[allow(missing_docs)] // named as in PTX; the table says what each does
@@ -62,7 +66,15 @@ macro_rules! operations {
                     $($table::$name => const { signature(cell_bytes!($out), [$(cell_bytes!($ty)),+]) },)+
                 }
             }
+        }
 
+        $how! { $table: $($name ($($arg: $ty),+) -> $out = $body;)+ }
+    };
+}
+
+macro_rules! vectors {
+    ($table:ident: $($name:ident $args:tt -> $out:ty = $body:expr;)+) => {
+        impl $table {
             /// Computes all lanes and writes those of `mask`. Each instruction is a function of its own: one large
             /// function would take the compiler minutes.
             #[inline]
@@ -75,11 +87,24 @@ macro_rules! operations {
                             #[inline(always)]
                             fn call(self) {
                                 let Lanes(registers, operands, mask) = self;
-                                lanes!(registers, operands, mask, ($($arg: $ty),+) -> $out, $body)
+                                lanes!(registers, operands, mask, $args -> $out, $body)
                             }
                         }
                         simd.vectorize(Lanes(registers, operands, mask))
                     })+
+                }
+            }
+        }
+    };
+}
+
+macro_rules! calls {
+    ($table:ident: $($name:ident ($($arg:ident: $ty:ty),+) -> $out:ty = $body:expr;)+) => {
+        impl $table {
+            /// Computes all lanes and writes those of `mask`.
+            pub fn run(self, registers: &mut [Cells], operands: &Operands, mask: u32) {
+                match self {
+                    $($table::$name => each::<($($ty,)+), $out>(registers, operands, mask, |($($arg,)+)| $body),)+
                 }
             }
         }
@@ -134,4 +159,45 @@ pub(super) fn store<V: Value>(registers: &mut [Cells], at: Reg, mask: u32, f: im
     <V::Cell as super::registers::Cell>::store(registers, at, out, mask);
 }
 
-pub(super) use {cell_bytes, lanes, operations};
+/// Values of one lane that an instruction reads.
+pub(super) trait Sources {
+    /// Those of all lanes.
+    type Rows;
+    /// From the registers.
+    fn load(registers: &[Cells], at: &[Reg; 4]) -> Self::Rows;
+    /// Those of a lane.
+    fn of(rows: &Self::Rows, lane: usize) -> Self;
+}
+
+macro_rules! sources {
+    ($($ty:ident $index:tt),+) => {
+        impl<$($ty: Value),+> Sources for ($($ty,)+) {
+            type Rows = ($([$ty::Cell; LANES],)+);
+            fn load(registers: &[Cells], at: &[Reg; 4]) -> Self::Rows {
+                ($(load::<$ty>(registers, at[$index]),)+)
+            }
+            fn of(rows: &Self::Rows, lane: usize) -> Self {
+                ($($ty::get(rows.$index[lane]),)+)
+            }
+        }
+    };
+}
+
+sources!(A 0);
+sources!(A 0, B 1);
+sources!(A 0, B 1, C 2);
+sources!(A 0, B 1, C 2, D 3);
+
+/// Calls `f` for each lane and writes those of `mask`: one function for all instructions of the same types.
+#[inline(never)]
+pub(super) fn each<I: Sources, O: Value>(
+    registers: &mut [Cells],
+    operands: &Operands,
+    mask: u32,
+    f: fn(I) -> O,
+) {
+    let rows = I::load(registers, &operands.s);
+    store(registers, operands.d, mask, |lane| f(I::of(&rows, lane)));
+}
+
+pub(super) use {calls, cell_bytes, lanes, operations, vectors};

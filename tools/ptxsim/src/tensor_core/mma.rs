@@ -84,7 +84,6 @@ impl Mma {
     /// Computes D from the warp's registers; the slices have the lengths that [`Mma::registers`] tells.
     ///
     /// With a slice too short, or for f64, nothing is written: whoever decodes the instruction checks the counts.
-    #[inline(always)]
     pub fn run(&self, a: &[Row], b: &[Row], c: &[Row], d: &mut [Row]) {
         match (self.a, self.k) {
             (Element::Bf16, 16) => self.floats::<Bf16, 16>(a, b, c, d),
@@ -98,7 +97,26 @@ impl Mma {
         }
     }
 
+    /// Whether this is the shape that kernels spend their time on, with 16-bit operands and sums in f32, which
+    /// [`Mma::m16n8k16_into_f32`] computes too.
+    pub fn is_m16n8k16_into_f32(&self) -> bool {
+        self.k == 16 && matches!(self.a, Element::F16 | Element::Bf16) && self.accumulator == Accumulator::F32
+    }
+
+    /// As [`Mma::run`], compiled for the caller's vectors; of a shape that it is not made for, as if of bf16.
     #[inline(always)]
+    pub fn m16n8k16_into_f32(&self, a: &[Row; 4], b: &[Row; 2], c: &[Row; 4]) -> [Row; 4] {
+        let mut sum = tile::d_from_f32(c);
+        if self.a == Element::F16 {
+            accumulate::<F16>(a, b, &mut sum);
+        } else {
+            accumulate::<Bf16>(a, b, &mut sum);
+        }
+        let mut d = [[0; 32]; 4];
+        tile::d_to_f32(&sum, &mut d);
+        d
+    }
+
     fn floats<F: Format, const K: usize>(&self, a: &[Row], b: &[Row], c: &[Row], d: &mut [Row]) {
         let b_registers = K / (4 * F::PACKED);
         let (Some(a), Some(b)) = (a.get(..2 * b_registers), b.get(..b_registers)) else { return };
@@ -117,7 +135,6 @@ impl Mma {
         }
     }
 
-    #[inline(always)]
     fn integers(&self, a: &[Row], b: &[Row], c: &[Row], d: &mut [Row]) {
         let parts = self.k as usize / 16;
         let (Some(a), Some(b)) = (a.get(..2 * parts), b.get(..parts)) else { return };
@@ -151,7 +168,6 @@ impl Mma {
     }
 
     /// As [`Mma::run`], for m8n8k4 of f64: rows of the bits of 64-bit registers, one of A, one of B, two of C and D.
-    #[inline(always)]
     pub fn run_f64(&self, a: &[[u64; 32]], b: &[[u64; 32]], c: &[[u64; 32]], d: &mut [[u64; 32]]) {
         let ([a, ..], [b, ..], [c0, c1, ..], [d0, d1, ..]) = (a, b, c, d) else { return };
         if !self.is_f64() {
@@ -169,6 +185,11 @@ impl Mma {
             }
         }
     }
+}
+
+#[inline(always)]
+fn accumulate<F: Format>(a: &[Row; 4], b: &[Row; 2], sum: &mut tile::D) {
+    tile::accumulate(&tile::a_from_registers::<F, 16>(a), &tile::b_from_registers::<F, 16>(b), sum);
 }
 
 /// Byte `index` of a word.
