@@ -70,10 +70,10 @@ fn mma_equals_a_triple_loop() {
 struct Vectorised<'a>(Mma, &'a [Row; 4], &'a [Row; 2], &'a [Row; 4]);
 
 impl pulp::WithSimd for Vectorised<'_> {
-    type Output = [Row; 4];
+    type Output = Option<[Row; 4]>;
 
     #[inline(always)]
-    fn with_simd<S: pulp::Simd>(self, _: S) -> [Row; 4] {
+    fn with_simd<S: pulp::Simd>(self, _: S) -> Option<[Row; 4]> {
         self.0.m16n8k16_into_f32(self.1, self.2, self.3)
     }
 }
@@ -104,9 +104,8 @@ fn sums_are_rounded_in_ascending_order_with_any_vectors() {
         }
         let mut plain = [[0; 32]; 4];
         mma.run(&a, &b, &c, &mut plain);
-        assert!(mma.is_m16n8k16_into_f32());
         let vectorised = pulp::Arch::new().dispatch(Vectorised(mma, &a, &b, &c));
-        assert_eq!(plain, vectorised);
+        assert_eq!(Some(plain), vectorised);
         for lane in 0..32 {
             for i in 0..4 {
                 let (row, column) = c_position(lane, i);

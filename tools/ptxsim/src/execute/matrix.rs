@@ -23,25 +23,26 @@ impl pulp::NullaryFnOnce for MmaLanes<'_> {
 
 #[inline(always)]
 fn mma(op: &MmaOp, registers: &mut [Cells]) {
+    if op.mma.is_f64() {
+        return mma_f64(op, registers);
+    }
     if let ([d0, d1, d2, d3], [a0, a1, a2, a3], [b0, b1], [c0, c1, c2, c3]) = (&*op.d, &*op.a, &*op.b, &*op.c)
-        && op.mma.is_m16n8k16_into_f32()
     {
-        // The usual shape, compiled for vectors, with arrays of its own.
+        // The usual shape has arrays of its own.
         let row = |reg: &Reg| registers[reg.0 as usize].0;
         let (a, b) = ([row(a0), row(a1), row(a2), row(a3)], [row(b0), row(b1)]);
         let c = [row(c0), row(c1), row(c2), row(c3)];
-        let d = op.mma.m16n8k16_into_f32(&a, &b, &c);
-        for (reg, row) in [d0, d1, d2, d3].into_iter().zip(d) {
-            registers[reg.0 as usize].0 = row;
+        if let Some(d) = op.mma.m16n8k16_into_f32(&a, &b, &c) {
+            for (reg, row) in [d0, d1, d2, d3].into_iter().zip(d) {
+                registers[reg.0 as usize].0 = row;
+            }
+            return;
         }
-    } else if op.mma.is_f64() {
-        mma_f64(op, registers);
-    } else {
-        mma_other(op, registers);
     }
+    mma_other(op, registers);
 }
 
-/// Any shape but those of f64.
+/// Any shape of 32-bit registers, compiled once.
 #[inline(never)]
 fn mma_other(op: &MmaOp, registers: &mut [Cells]) {
     let mut a = [[0; LANES]; 8];

@@ -97,24 +97,19 @@ impl Mma {
         }
     }
 
-    /// Whether this is the shape that kernels spend their time on, with 16-bit operands and sums in f32, which
-    /// [`Mma::m16n8k16_into_f32`] computes too.
-    pub fn is_m16n8k16_into_f32(&self) -> bool {
-        self.k == 16 && matches!(self.a, Element::F16 | Element::Bf16) && self.accumulator == Accumulator::F32
-    }
-
-    /// As [`Mma::run`], compiled for the caller's vectors; of a shape that it is not made for, as if of bf16.
+    /// As [`Mma::run`], compiled for the caller's vectors, for the shape that kernels spend their time on: m16n8k16 with
+    /// 16-bit operands and sums in f32. `None` for any other.
     #[inline(always)]
-    pub fn m16n8k16_into_f32(&self, a: &[Row; 4], b: &[Row; 2], c: &[Row; 4]) -> [Row; 4] {
+    pub fn m16n8k16_into_f32(&self, a: &[Row; 4], b: &[Row; 2], c: &[Row; 4]) -> Option<[Row; 4]> {
         let mut sum = tile::d_from_f32(c);
-        if self.a == Element::F16 {
-            accumulate::<F16>(a, b, &mut sum);
-        } else {
-            accumulate::<Bf16>(a, b, &mut sum);
+        match (self.a, self.k, self.accumulator) {
+            (Element::Bf16, 16, Accumulator::F32) => accumulate::<Bf16>(a, b, &mut sum),
+            (Element::F16, 16, Accumulator::F32) => accumulate::<F16>(a, b, &mut sum),
+            _ => return None,
         }
         let mut d = [[0; 32]; 4];
         tile::d_to_f32(&sum, &mut d);
-        d
+        Some(d)
     }
 
     fn floats<F: Format, const K: usize>(&self, a: &[Row], b: &[Row], c: &[Row], d: &mut [Row]) {
